@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# StoppableContainer. The names of the targets are an interface: users and CI rely on them.
+#
+#   make            build the four programs            make check     everything: lint, unit, priv, api, e2e
+#   make unit       unit tests                         make priv      tests that need root (mounts)
+#   make lint       format, warnings, sizes, layers    make api e2e   tests on a real kube-apiserver, a real cluster
+#   make demo       the whole life of one SC, shown    make bench     figures against a plain pod
+#   make cluster-up | cluster-down | images | deploy | undeploy
+#
+# Knobs: CC=clang, SANITIZE=1 (ASan and UBSan; separate build directory), V=1 (print commands).
+
+CC       ?= gcc
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
+SANITIZE ?= 0
+Q        := $(if $(V),,@)
+
+flavour  := $(notdir $(firstword $(CC)))$(if $(filter 1,$(SANITIZE)),-san)
+B        := build/$(flavour)
+
+CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I.
+WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wimplicit-function-declaration \
+            -Wreturn-type -Wint-conversion -Wincompatible-pointer-types -Wformat=2 -Wswitch-enum -Wundef -Wvla \
+            -Wpointer-arith -Wwrite-strings -Wcast-qual -Wold-style-definition -Wnull-dereference
+CFLAGS   += -std=gnu11 -O2 -g -fno-strict-aliasing -fstack-protector-strong -fPIE $(WARN)
+LDFLAGS  += -pie -Wl,-z,relro,-z,now,--as-needed
+ifeq ($(SANITIZE),1)
+CFLAGS   += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-null-dereference
+LDFLAGS  += -fsanitize=address,undefined
+else
+CPPFLAGS += -D_FORTIFY_SOURCE=2
+endif
+DEPFLAGS  = -MMD -MP -MF $(@:.o=.d)
+
+objs = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)))
+
+base_o    := $(call objs,common/base/*.c)
+json_o    := $(call objs,common/json/*.c)
+http_o    := $(call objs,common/http/*.c)
+kube_o    := $(call objs,common/kube/*.c)
+rpc_o     := $(call objs,common/rpc/*.c)
+wire_o    := $(call objs,common/wire/*.c)
+ctl_o     := $(call objs,controller/*.c)
+agent_o   := $(call objs,node-agent/*.c node-agent/csi/*.c node-agent/runtime/*.c node-agent/mounts/*.c)
+
+ctl_lib   := $(filter-out %/main.o,$(ctl_o))
+agent_lib := $(filter-out %/main.o,$(agent_o))
+
+LIBS_ctl   := -lcurl -lcjson -lmicrohttpd -lcrypto -lm
+LIBS_agent := -lcurl -lcjson -lnghttp2 -lmount -lcap -lm
+LIBS_all   := -lcurl -lcjson -lmicrohttpd -lnghttp2 -lmount -lcap -lcrypto -lm
+
+.PHONY: all check unit priv api e2e lint demo bench fuzz images deploy undeploy cluster-up cluster-down clean format deps
+all: $(B)/sc-controller $(B)/sc-node-agent build/execwrap build/pause
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  CC      $<")
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -c -o $@ $<
+
+$(B)/sc-controller: $(ctl_o) $(kube_o) $(http_o) $(json_o) $(base_o)
+	$(if $(Q),@echo "  LINK    $@")
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_ctl)
+
+$(B)/sc-node-agent: $(agent_o) $(rpc_o) $(wire_o) $(http_o) $(json_o) $(base_o)
+	$(if $(Q),@echo "  LINK    $@")
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_agent)
+
+# The programs that go into other people's pods: static, small, libc only. musl, because glibc's static start-up alone is
+# larger than both of them.
+MUSL_CC    ?= musl-gcc
+TINY_FLAGS := -std=gnu11 -Os -g0 -static -s -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
+              -fstack-protector-strong -Wl,--gc-sections -Wl,-z,noexecstack -Wl,-z,norelro $(filter-out -Wnull-dereference,$(WARN))
+
+build/execwrap: $(wildcard execwrap/*.c execwrap/*.h common/wire/*.h common/wire/*.c) common/names.h
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  TINY    $@")
+	$(Q)$(MUSL_CC) $(CPPFLAGS) $(TINY_FLAGS) -o $@ $(filter-out execwrap/pause.c,$(wildcard execwrap/*.c)) $(wildcard common/wire/*.c)
+
+build/pause: $(wildcard execwrap/*.h common/wire/*.h common/wire/*.c) execwrap/pause.c common/names.h
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  TINY    $@")
+	$(Q)$(MUSL_CC) $(CPPFLAGS) $(TINY_FLAGS) -o $@ execwrap/pause.c $(wildcard common/wire/*.c)
+
+# --- tests -------------------------------------------------------------------------------------------------------------
+all_lib := $(ctl_lib) $(agent_lib) $(kube_o) $(rpc_o) $(wire_o) $(http_o) $(json_o) $(base_o)
+unit_bins := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/test_*.c))
+priv_bins := $(patsubst test/priv/%.c,$(B)/test/priv/%,$(wildcard test/priv/test_*.c))
+
+# One archive: each test links only what it uses.
+$(B)/libsc.a: $(all_lib)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/test/unit/%: $(B)/test/unit/%.o $(B)/libsc.a
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_all) -lcriterion
+
+$(B)/test/priv/%: $(B)/test/priv/%.o $(B)/libsc.a
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_all)
+
+unit: $(unit_bins)
+	$(Q)tools/run-tests unit $(B) $(unit_bins)
+
+priv: $(priv_bins) build/execwrap build/pause
+	$(Q)tools/run-tests priv $(B) $(priv_bins)
+
+api: $(B)/sc-controller
+	$(Q)tools/run-tests api $(B)
+
+e2e: images
+	$(Q)tools/run-tests e2e $(B)
+
+check:
+	$(Q)tools/check
+
+lint:
+	$(Q)tools/lint/lint
+
+bench: images
+	$(Q)test/bench/bench
+
+fuzz:
+	$(Q)tools/fuzz
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+# --- cluster -----------------------------------------------------------------------------------------------------------
+deps:
+	$(Q)tools/install-deps
+
+demo:
+	$(Q)tools/demo
+
+cluster-up:
+	$(Q)tools/cluster up
+
+cluster-down:
+	$(Q)tools/cluster down
+
+images: all
+	$(Q)tools/images $(B)
+
+deploy:
+	$(Q)tools/deploy apply
+
+undeploy:
+	$(Q)tools/deploy delete
+
+clean:
+	rm -rf build
+
+-include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every cap of the system, by subject. What grows because of somebody else's bytes has its largest size here,
+ * with the reason when the number is not arbitrary.
+ */
+#pragma once
+
+#define KIB ((size_t)1024)
+#define MIB (1024 * KIB)
+
+enum {
+    /* json */
+    LIMIT_JSON_DEPTH = 64, /* a pod template is about 15 deep */
+
+    /* names: Kubernetes object names are DNS subdomains of at most 253 bytes, namespaces labels of 63 */
+    LIMIT_NAME = 253,
+    LIMIT_NAMESPACE = 63,
+    LIMIT_UID = 36, /* RFC 4122 text */
+    LIMIT_CONTAINER_ID = 64, /* hex digits of a CRI container id */
+    LIMIT_CONTAINERS = 64, /* containers of one template */
+
+    /* mounts */
+    LIMIT_MOUNTS = 4096, /* mounts read from one mountinfo */
+};
+
+/* json, http */
+#define LIMIT_API_OBJECT (3 * MIB) /* etcd's own request limit is 1.5 MiB; JSON may be larger than protobuf \
+                                    */
+#define LIMIT_API_PAGE (64 * MIB) /* one page of a list */
+#define LIMIT_WATCH_LINE (4 * MIB) /* one watch event: an object and its envelope */
+#define LIMIT_HTTP_HEADERS (64 * KIB)
+#define LIMIT_KUBECONFIG (1 * MIB)
+#define LIMIT_TOKEN (64 * KIB)
+
+/* grpc */
+#define LIMIT_GRPC_REQUEST (4 * MIB) /* grpc-go's own default */
+#define LIMIT_GRPC_REPLY (16 * MIB) /* containerd's default */
+
+/* node files */
+#define LIMIT_MOUNTINFO (8 * MIB)
+#define LIMIT_CGROUP_FILE (64 * KIB)
+#define LIMIT_JOURNAL (64 * KIB)

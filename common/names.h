@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every name that two programs, or a program and a manifest, must agree on. DESIGN.md sections 1 and 2.
+ */
+#pragma once
+
+#define SC_GROUP "stoppablecontainer.xtlsoft.top"
+#define SC_VERSION "v1alpha1"
+#define SC_API_VERSION SC_GROUP "/" SC_VERSION
+#define SC_KIND "StoppableContainer"
+#define SC_PLURAL "stoppablecontainers"
+#define SCI_KIND "StoppableContainerInstance"
+#define SCI_PLURAL "stoppablecontainerinstances"
+
+/* CSI */
+#define SC_CSI_DRIVER SC_GROUP
+#define SC_VOLUME_NAME "stoppablecontainer" /* name of the inline volume in both pods' specs */
+#define SC_MOUNT_DIR "/.stoppablecontainer" /* where it is mounted in every container */
+#define SC_SOCKET_FILE "agent.sock"
+#define SC_PAUSE_FILE "pause"
+#define SC_EXECWRAP_FILE "execwrap"
+
+/* Attributes of the inline volume, written by the controller and read by the agent. The instance key is
+ * (namespace, instance uid): the namespace is vouched for by the kubelet, never taken from here, except for
+ * `reclaim`, which is honoured only from the agent's own namespace. */
+#define SC_ATTR_ROLE "role" /* provider | consumer | reclaim */
+#define SC_ATTR_INSTANCE "instance" /* uid of the StoppableContainerInstance */
+#define SC_ATTR_NAME "name" /* name of the instance */
+#define SC_ATTR_NAMESPACE "namespace" /* reclaim only: namespace of the instance */
+#define SC_ATTR_CONTAINERS "containers" /* comma-separated container names that have a preserved root */
+#define SC_ATTR_READONLY "readOnlyRoots" /* comma-separated: roots given read-only to their container */
+#define SC_ATTR_ATTACH "attach" /* Pivot | Chroot */
+#define SC_ROLE_PROVIDER "provider"
+#define SC_ROLE_CONSUMER "consumer"
+#define SC_ROLE_RECLAIM "reclaim"
+
+/* What the kubelet adds to volume_context (CSIDriver podInfoOnMount, KEP-596). */
+#define CSI_POD_NAME "csi.storage.k8s.io/pod.name"
+#define CSI_POD_NAMESPACE "csi.storage.k8s.io/pod.namespace"
+#define CSI_POD_UID "csi.storage.k8s.io/pod.uid"
+#define CSI_EPHEMERAL "csi.storage.k8s.io/ephemeral"
+
+/* Objects */
+#define SC_PROVIDER_SUFFIX "-provider" /* provider pod: NAME-provider; consumer pod: NAME */
+#define SC_RECLAIM_PREFIX "reclaim-" /* reclaim pod: reclaim-<instance uid>, in the controller's namespace \
+                                      */
+#define SC_NAME_MAX 54 /* so that NAME-provider is a valid pod host name (63) */
+#define SC_MAIN_CONTAINER "main" /* the short form's container */
+#define SC_FINALIZER SC_GROUP "/cleanup"
+
+#define SC_LABEL_MANAGED_BY SC_GROUP "/managed-by"
+#define SC_LABEL_INSTANCE SC_GROUP "/instance"
+#define SC_LABEL_ROLE SC_GROUP "/role"
+#define SC_MANAGED_BY "sc-controller"
+#define SC_ANNOTATION_TEMPLATE_HASH SC_GROUP "/template-hash"
+
+/* Node label by the CSI topology answer: the kubelet writes it, consumers require it. */
+#define SC_TOPOLOGY_KEY SC_GROUP "/node"
+#define SC_TOPOLOGY_VALUE "v1"
+
+/* On the node */
+#define SC_STATE_DIR "/var/lib/stoppablecontainer"
+#define SC_VOLUMES_DIR "volumes"
+#define SC_INSTANCES_DIR "instances"
+#define SC_ROOTFS_DIR "rootfs"
+
+/* Phases (SC and SCI) */
+#define SC_PHASE_PENDING "Pending"
+#define SC_PHASE_PROVIDER_STARTING "ProviderStarting"
+#define SC_PHASE_PROVIDER_READY "ProviderReady"
+#define SC_PHASE_CONSUMER_STARTING "ConsumerStarting"
+#define SC_PHASE_RUNNING "Running"
+#define SC_PHASE_STOPPING "Stopping"
+#define SC_PHASE_STOPPED "Stopped"
+#define SC_PHASE_SUCCEEDED "Succeeded"
+#define SC_PHASE_FAILED "Failed"
+
+/* Conditions */
+#define SC_COND_READY "Ready"
+#define SC_COND_SCHEDULED "Scheduled"
+#define SC_COND_ROOTFS_INTACT "RootfsIntact"
+#define SC_COND_RESTART_REQUIRED "RestartRequired"
+#define SC_COND_HONORED "Honored"
