@@ -68,7 +68,8 @@ struct json *json_next(const struct json *child);
 #define json_for_each(child, node) \
     for (struct json *child = json_first(node); child; child = json_next(child))
 
-*the caller checks each call or the last one.* / struct json *json_new_object(void);
+/* Building. NULL when out of memory: the caller checks each call or the last one. */
+struct json *json_new_object(void);
 struct json *json_new_array(void);
 struct json *json_new_string(const char *text);
 struct json *json_new_int(int64_t value);
