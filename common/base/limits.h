@@ -19,6 +19,18 @@ enum {
     LIMIT_CONTAINER_ID = 64, /* hex digits of a CRI container id */
     LIMIT_CONTAINERS = 64, /* containers of one template */
 
+    /* rpc. A connection carries one call of the kubelet, which opens a new one for each */
+    LIMIT_RPC_CONNECTIONS = 64,
+    LIMIT_RPC_STREAMS = 16, /* calls at once on one connection */
+    LIMIT_RPC_METHODS = 16,
+    LIMIT_GRPC_MESSAGE = 4000, /* encoded grpc-message: some clients take 8 KiB of headers in all */
+    LIMIT_PB_ENTRIES = 1024, /* entries of one repeated field or map */
+
+    /* csi: the specification's limit is 4 KiB a map; a list of LIMIT_CONTAINERS names alone takes that */
+    LIMIT_CSI_ATTRIBUTES = 64,
+    LIMIT_CSI_ATTRIBUTE = 8192, /* bytes of one key or value */
+    LIMIT_CSI_CALLS = 1024, /* volumes with a call under way */
+
     /* mounts */
     LIMIT_MOUNTS = 4096, /* mounts read from one mountinfo */
 };
@@ -35,6 +47,9 @@ enum {
 /* grpc */
 #define LIMIT_GRPC_REQUEST (4 * MIB) /* grpc-go's own default */
 #define LIMIT_GRPC_REPLY (16 * MIB) /* containerd's default */
+
+#define LIMIT_GRPC_HEADERS (16 * KIB) /* of one request, counted as HTTP/2 does */
+#define LIMIT_GRPC_BUFFERED (8 * MIB) /* requests being received, all connections of a server together */
 
 /* node files */
 #define LIMIT_MOUNTINFO (8 * MIB)
