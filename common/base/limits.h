@@ -31,6 +31,12 @@ enum {
     LIMIT_CSI_ATTRIBUTE = 8192, /* bytes of one key or value */
     LIMIT_CSI_CALLS = 1024, /* volumes with a call under way */
 
+    /* agent. A node has at most some hundred pods; these leave room and still bound the memory */
+    LIMIT_VOLUMES = 2048, /* published, or with a publish call waiting */
+    LIMIT_PEERS = 2048, /* connections on all agent.sock together ... */
+    LIMIT_PEERS_VOLUME = 256, /* ... and on one of them: a process of each of many containers, and probes */
+    LIMIT_CHECKS_VOLUME = 8, /* of these, being looked up in the runtime at once; others wait their turn */
+
     /* mounts */
     LIMIT_MOUNTS = 4096, /* mounts read from one mountinfo */
 };
