@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The mount system calls, and the only file that makes them. Everything goes from fd to fd with empty paths
+ * (Linux 5.2); the two exceptions are explained where they are.
+ *
+ *   open_tree(OPEN_TREE_CLONE)   mount_clone, mount_clone_root     5.2
+ *   move_mount                   mount_move                        5.2; onto a detached tree 6.15
+ *   mount_setattr                mount_change                      5.12; MOUNT_ATTR_NOSYMFOLLOW 5.14
+ *   fsopen, fsconfig, fsmount    mount_new_scaffold                5.2
+ *   pivot_root, umount2          mount_pivot, mount_detach_*       always
+ *
+ * All return an fd or 0, or a negative errno; the sentence is the caller's, who knows what it was doing.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+
+/* What this kernel can do, found out by calls and not by version numbers. */
+struct mount_caps {
+    bool nosymfollow; /* 5.14 */
+    bool detached_assembly; /* 6.15: a tree may be put together before any of it is visible */
+};
+
+/* -ENOSYS with a sentence for people when the kernel is too old to work with at all. Needs CAP_SYS_ADMIN.
+ * Leaves nothing behind. */
+int mount_caps_probe(struct mount_caps *ret, struct err *err);
+
+enum mount_flag {
+    MOUNT_NOSUID = 1 << 0,
+    MOUNT_NODEV = 1 << 1,
+    MOUNT_NOEXEC = 1 << 2,
+    MOUNT_NOSYMFOLLOW = 1 << 3,
+    MOUNT_RDONLY = 1 << 4,
+};
+
+enum mount_spread { MOUNT_SPREAD_KEEP, MOUNT_SPREAD_PRIVATE, MOUNT_SPREAD_SHARED };
+
+struct mount_change {
+    unsigned set; /* enum mount_flag */
+    unsigned clear; /* enum mount_flag */
+    enum mount_spread spread;
+    bool recursive;
+};
+
+/* Changes the mount (or the tree, when recursive) whose root fd refers to; it may be attached or detached. */
+int mount_change(int fd, const struct mount_change *change);
+
+/* A detached copy of the mount that fd refers to the root of; recursive: with everything mounted below it,
+ * except unbindable mounts, which the kernel leaves out without a word. Returns an O_PATH fd; closing the
+ * last fd of a tree that was never moved dissolves it, without propagation. */
+int mount_clone(int fd, bool recursive) _must_check_;
+
+/* A detached copy of the caller's own "/", that mount alone. By path, because "/" is what is wanted: the root
+ * of the namespace that was just joined. */
+int mount_clone_root(void) _must_check_;
+
+/* An empty detached tmpfs of one directory, read-only once filled, to build a tree on. A tree cloned in one
+ * namespace may not be built upon from another (EINVAL, by its anonymous namespace's origin), but a new file
+ * system's mount has no origin. */
+int mount_new_scaffold(void) _must_check_;
+
+/* Moves a detached tree onto target: the two are both directories or both not. */
+int mount_move(int tree, int target);
+
+/* pivot_root(".", "."): the caller's directory becomes the root, the old root lies on top of it. */
+int mount_pivot(void);
+
+/* Detaches the mount that the caller's directory is the root of, with everything below it. What is below must
+ * be private, or the same is unmounted in every peer. */
+int mount_detach_cwd(void);
+
+/* Detaches the topmost mount at dirfd/name. -EINVAL when nothing is mounted there. name is one component and
+ * is not followed. Through /proc/self/fd, since umount2 knows no directory fd: only for the agent itself. */
+int mount_detach_at(int dirfd, const char *name);
+
+/* A mount by its id (that of mountinfo), and whether fd is its root. Never asks the file system, which may
+ * be a tenant's. */
+int mount_identify(int fd, uint64_t *ret_id, bool *ret_is_root);

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Short-lived forked children that enter other mount namespaces, and the only file that forks for that.
+ *
+ * A child is hardened before its function runs (worker_harden.h); the function joins the namespace, does its
+ * work with our own code only, and what it found comes back as one message with fds. The agent never waits
+ * for it: it is an event of the loop. A child can hang for good in a tenant's file system, where not even
+ * SIGKILL ends it; so a job is answered at its deadline whatever its child does, the child is killed, and one
+ * second later it counts as stuck, until the kernel lets it die and the loop reaps it. There are caps on
+ * those per pod and per node, and never more than one living child per target.
+ *
+ * The parent must be single-threaded.
+ */
+#pragma once
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/loop.h"
+
+#define WORKER_DEADLINE (5 * USEC_PER_SEC)
+#define WORKER_ABANDON (1 * USEC_PER_SEC)
+
+enum {
+    WORKER_KEEP_MAX = 8, /* fds a child inherits */
+    WORKER_FDS_MAX = 2, /* fds a child returns */
+    WORKER_NAME_MAX = 320,
+};
+
+struct workers; /* all children of one agent */
+
+/* What the child's function works with. */
+struct worker_child {
+    int self_procfd; /* the machine's /proc/WORKER, opened before anything was joined */
+    struct buf notes; /* NUL-terminated strings, one after the other, for the caller */
+    int fds[WORKER_FDS_MAX]; /* to return; the child's copies end with it */
+    size_t n_fds;
+};
+
+/* Runs in the child. Returns 0, or a negative errno with the sentence in err. */
+typedef int (*worker_fn)(struct worker_child *child, void *data, struct err *err);
+
+struct worker_result {
+    int code; /* 0 or a negative errno; -ETIMEDOUT at the deadline */
+    const char *text; /* the sentence when code < 0 */
+    const char *notes; /* NUL-terminated strings, notes_len bytes in all; valid during the callback */
+    size_t notes_len;
+    int fds[WORKER_FDS_MAX]; /* closed after the callback unless taken (take_fd) */
+    size_t n_fds;
+};
+
+/* Called once per started job, from the loop, unless the job was cancelled. */
+typedef void (*worker_done_fn)(struct worker_result *result, void *data);
+
+struct worker_job {
+    const char *what; /* "attach", "expose": for messages */
+    const char *pod; /* uid: key of the cap per pod */
+    const char *target; /* key under which only one child lives at a time: a container id */
+    worker_fn run;
+    void *run_data; /* read by the child as it was at worker_start */
+    const int *keep; /* fds that the child needs */
+    size_t n_keep;
+    worker_done_fn done;
+    void *done_data;
+    usec_t deadline; /* 0: WORKER_DEADLINE */
+};
+
+struct worker;
+
+int workers_new(struct loop *loop, struct workers **ret, struct err *err);
+/* Kills what still runs, without waiting; no callback is made. Returns NULL; accepts NULL. */
+struct workers *workers_free(struct workers *ws);
+DEFINE_CLEANUP_FUNC(struct workers *, workers_free);
+#define _cleanup_workers_ _cleanup_(workers_freep)
+
+/* Starts a child. -EBUSY with the reason when the target still has one or a cap is reached: nothing was
+ * started, and the callback is not called. ret (may be NULL) is valid until the callback. */
+int worker_start(struct workers *ws, const struct worker_job *job, struct worker **ret, struct err *err);
+
+/* Nobody wants the answer any more: the child is killed and reaped in the background. */
+void worker_cancel(struct worker *w);
+
+size_t workers_stuck(const struct workers *ws); /* now; for metrics */
+size_t workers_alive(const struct workers *ws);
