@@ -40,7 +40,7 @@ func serve(newCommand func() *cobra.Command) func() {
 
 func runKubectl() {
 	// kubectl logs while it builds its own commands, so the verbosity is needed before flags are parsed.
-	if err := logs.GlogSetter(kubectl.GetLogVerbosity(os.Args)); err != nil {
+	if _, err := logs.GlogSetter(kubectl.GetLogVerbosity(os.Args)); err != nil {
 		fmt.Fprintln(os.Stderr, "warning: log verbosity:", err)
 	}
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {

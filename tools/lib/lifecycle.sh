@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# Making a cluster, mending it and removing it: the order of everything in the other pieces.
+#
+# Files in $STATE that say how far a cluster is:
+#   made     it was complete once and has not been taken down: what is missing of it is started again
+#   kept     it was taken down with --keep-disk: the next cluster goes on with its disk, keys and addresses
+# Without either, whatever is found is half made or was killed: it is cleared away first.
+
+# admin ARGUMENT...: kubectl, as administrator, with the programs that the cluster was made with.
+admin() { KUBECONFIG=$STATE/kubeconfig "$STATE/bin/kubectl" "$@"; }
+
+# --- components -------------------------------------------------------------------------------------------------
+
+start_component() {
+    local COMMAND=()
+    component_command "$1" "$2"
+    in_node "$1" component_start "$2" "${COMMAND[@]}" || die "$2 could not be started on $1"
+}
+
+component_log() { printf '%s/log/%s.log\n' "$(node_dir "$1")" "$2"; }
+
+# component_works NODE NAME: one look, no waiting.
+component_works() {
+    case $2 in
+    kube-apiserver) [ "$(admin get --raw /readyz --request-timeout=5s 2>/dev/null)" = ok ] ;;
+    etcd) in_node "$1" component_alive etcd ;;
+    containerd) in_node "$1" ctr --timeout 5s version >/dev/null 2>&1 ;;
+    kubelet) [ "$(admin get --raw "/api/v1/nodes/$1/proxy/healthz" --request-timeout=5s 2>/dev/null)" = ok ] ;;
+    *) in_node "$1" component_alive "$2" ;;
+    esac
+}
+
+component_works_or_died() { component_works "$1" "$2" || in_node "$1" component_dead "$2"; }
+
+# await_component NODE NAME SECONDS: until it works; an error at once if it ended.
+await_component() {
+    local log
+    log=$(component_log "$1" "$2")
+    if wait_until "$3" component_works_or_died "$1" "$2" && in_node "$1" component_alive "$2"; then return; fi
+    say "--- the end of $log:"
+    tail -n 8 "$log" | cut -c1-300 >&2
+    die "$2 on $1 does not work: it ended, or was not ready within $3 s" "read $log"
+}
+
+dead_components() {
+    local names
+    mapfile -t names < <(node_components "$1")
+    in_node "$1" components_dead "${names[@]}"
+}
+
+node_condition_ready() {
+    [ "$(admin get node "$1" --request-timeout=5s \
+        -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]
+}
+
+# is_healthy: everything runs, and the API server and the nodes say that they are ready.
+is_healthy() {
+    local node
+    for node in "${NODES[@]}"; do
+        node_is_on "$node" && [ -z "$(dead_components "$node")" ] && node_condition_ready "$node" || return 1
+    done
+}
+
+# --- up ---------------------------------------------------------------------------------------------------------
+
+check_programs() {
+    local program missing=()
+    for program in ip nft iptables conntrack openssl unshare nsenter setsid flock mount python3 musl-gcc hostname; do
+        command -v "$program" >/dev/null || missing+=("$program")
+    done
+    [ -x /usr/lib/cni/bridge ] || missing+=(/usr/lib/cni/bridge)
+    [ ${#missing[@]} -eq 0 ] ||
+        die "missing on this machine: ${missing[*]}" "install all that is needed with: tools/install-deps"
+}
+
+# A node covers /run with its own, and overlayfs cannot have its writable layer on overlayfs.
+check_directories() {
+    local path kind
+    for path in "$STATE" "$CACHE"; do
+        mkdir -p "$path"
+        [[ $(realpath "$path") != /run/* ]] || die "$path is under /run, which a node covers with its own"
+    done
+    kind=$(stat -f -c %T "$STATE")
+    case $kind in
+    tmpfs | ramfs | overlayfs)
+        die "$STATE is on $kind; containers need a disk" "set STOPPABLE_STATE to a directory on a disk"
+        ;;
+    esac
+}
+
+wipe_state() {
+    if awk -v top="$STATE/" 'index($5 "/", top) == 1 { found = 1 } END { exit !found }' /proc/self/mountinfo; then
+        die "something is mounted under $STATE on this machine: not removing it" "see: grep $STATE /proc/self/mountinfo"
+    fi
+    rm -rf --one-file-system "$STATE"
+}
+
+# clear_remains: leaves no trace of what ran, and none of its disk unless that is to be kept.
+clear_remains() {
+    local node
+    for node in "${NODES[@]}"; do node_off "$node"; done
+    rm -f "$STATE/made"
+    [ -e "$STATE/kept" ] || wipe_state
+}
+
+prepare_state() {
+    local node
+    (umask 077 && mkdir -p "$STATE")
+    network_choose
+    if [ ! -e "$STATE/kept" ]; then
+        pki_create
+        for node in "${NODES[@]}"; do pki_create_node "$node"; done
+    fi
+    write_kubeconfig admin "$STATE/kubeconfig"
+    ln -sfn "$BIN" "$STATE/bin"
+    for node in "${NODES[@]}"; do
+        mkdir -p "$(node_dir "$node")"/{cfg,log,var}
+        write_configs "$node"
+    done
+}
+
+load_image() { in_node "$1" ctr --namespace k8s.io images import --local - <"$2"; }
+
+# start_all: also right where some run already. What waits for something else is started after it.
+start_all() {
+    local node name
+    start_component node1 etcd
+    start_component node1 kube-apiserver
+    for node in "${NODES[@]}"; do start_component "$node" containerd; done
+    for node in "${NODES[@]}"; do
+        await_component "$node" containerd 30
+        load_image "$node" "$BIN/pause.tar" >/dev/null || die "the sandbox image could not be loaded into $node"
+    done
+    step "waiting for the API server"
+    await_component node1 kube-apiserver 90
+    for name in kube-controller-manager kube-scheduler; do start_component node1 "$name"; done
+    for node in "${NODES[@]}"; do
+        for name in kubelet kube-proxy; do start_component "$node" "$name"; done
+    done
+}
+
+# await_cluster: until a pod can be made and will be started.
+await_cluster() {
+    local node
+    for node in "${NODES[@]}"; do
+        step "waiting for $node to be Ready"
+        await_component "$node" kubelet 60
+        wait_until 60 node_condition_ready "$node" ||
+            die "$node is not Ready after 60 s" "see: tools/cluster kubectl describe node $node" \
+                "and $(component_log "$node" kubelet)"
+    done
+    admin wait --for=create serviceaccount/default --timeout=60s >/dev/null ||
+        die "the controller manager made no ServiceAccount" "read $(component_log node1 kube-controller-manager)"
+}
+
+cluster_up() {
+    local node
+    check_programs
+    lock_cluster
+    if [ -e "$STATE/made" ] && is_healthy; then
+        say "the cluster is up"
+        return
+    fi
+    check_directories
+    ensure_binaries
+    if [ -e "$STATE/made" ] && node_is_on node1; then
+        step "starting again what does not run of the cluster"
+    else
+        clear_remains
+        step "making the cluster in $STATE"
+        prepare_state
+        for node in "${NODES[@]}"; do node_on "$node"; done
+    fi
+    start_all
+    await_cluster
+    touch "$STATE/made"
+    rm -f "$STATE/kept"
+    step "the cluster is up: tools/cluster kubectl ..., or KUBECONFIG=$STATE/kubeconfig"
+}
+
+# --- down -------------------------------------------------------------------------------------------------------
+
+# cluster_down [keep]
+cluster_down() {
+    lock_cluster
+    if [ "${1:-}" = keep ]; then
+        [ -e "$STATE/made" ] || [ -e "$STATE/kept" ] || die "there is no complete cluster whose disk could be kept"
+        touch "$STATE/kept"
+    else
+        rm -f "$STATE/kept"
+    fi
+    clear_remains
+    say "the cluster is down"
+}

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# The wire between the machine and a node: a veth pair, one end of which is the node's eth0. The machine has the
+# first address of a /24, node N the address N + 1. Nothing on the machine forwards or translates: a pod cannot
+# reach anything beyond the machine's end, and the machine's firewall is never touched.
+#
+# The /24 is the first of the ranges set aside for examples and tests (RFC 5737, RFC 2544) that no address or
+# route of the machine overlaps, or $STOPPABLE_SUBNET. It is chosen when a cluster is made and kept with it.
+#
+# shellcheck disable=SC2034 # the files sourced with this one use the networks
+
+SUBNET_CANDIDATES=(198.51.100.0/24 203.0.113.0/24 192.0.2.0/24 198.18.0.0/24 198.19.0.0/24)
+
+# The networks inside: they exist only in the nodes' network namespaces.
+POD_NETWORK=10.88.0.0/16
+SERVICE_NETWORK=10.96.0.0/16
+API_SERVICE_IP=10.96.0.1
+DNS_SERVICE_IP=10.96.0.10
+
+# choose_subnet CANDIDATE...: prints the first that overlaps nothing. Arguments that are no /24 are an error.
+choose_subnet() {
+    { ip -4 -o addr show | awk '{print $4}' && ip -4 route show table all | awk '{print ($1 ~ /^[0-9]/) ? $1 : $2}'; } |
+        python3 -c '
+import ipaddress, sys
+used = []
+for word in sys.stdin.read().split():
+    try:
+        used.append(ipaddress.ip_network(word, strict=False))
+    except ValueError:
+        pass  # "default", or a word that is no address
+for text in sys.argv[1:]:
+    subnet = ipaddress.ip_network(text)
+    if subnet.version != 4 or subnet.prefixlen != 24:
+        sys.exit("not an IPv4 /24: " + text)
+    if not any(subnet.overlaps(other) for other in used if other.prefixlen > 0):
+        print(subnet)
+        break
+else:
+    sys.exit("every one overlaps an address or a route of this machine: " + " ".join(sys.argv[1:]))
+' "$@"
+}
+
+# network_choose: writes the cluster's subnet into its state, once.
+network_choose() {
+    local subnet candidates=("${SUBNET_CANDIDATES[@]}")
+    [ -s "$STATE/subnet" ] && return
+    [ -z "${STOPPABLE_SUBNET:-}" ] || candidates=("$STOPPABLE_SUBNET")
+    subnet=$(choose_subnet "${candidates[@]}") ||
+        die "no subnet for the cluster's network" "set STOPPABLE_SUBNET to an IPv4 /24 that nothing here uses"
+    printf '%s\n' "$subnet" >"$STATE/subnet"
+}
+
+# subnet_address N: the Nth address of the cluster's subnet.
+subnet_address() {
+    local subnet
+    read -r subnet <"$STATE/subnet" || die "$STATE/subnet is missing: tools/cluster down, then up"
+    printf '%s\n' "${subnet%.*}.$1"
+}
+
+node_index() { printf '%s\n' "${1#node}"; }
+node_address() { subnet_address $(($(node_index "$1") + 1)); }
+node_pod_network() { printf '10.88.%d.0/24\n' $(($(node_index "$1") - 1)); }
+machine_address() { subnet_address 1; }
+
+# veth_name NODE: the machine's end. At most 15 characters, different for every cluster.
+veth_name() { printf 'sc%s-n%s\n' "$CLUSTER_ID" "$(node_index "$1")"; }
+
+# network_attach NODE PID: makes the wire to the network namespace of process PID, and sets both ends up.
+network_attach() {
+    local veth
+    veth=$(veth_name "$1")
+    if ! { ip link add "$veth" type veth peer name eth0 netns "$2" &&
+        ip addr add "$(machine_address)/24" dev "$veth" && ip link set "$veth" up &&
+        in_node "$1" node_network "$(node_address "$1")" "$(machine_address)"; }; then
+        die "could not connect $1 to this machine with the interface $veth"
+    fi
+}
+
+network_detach() {
+    local veth
+    veth=$(veth_name "$1")
+    if ip link show "$veth" >/dev/null 2>&1; then ip link delete "$veth"; fi
+}
