@@ -11,6 +11,8 @@
 enum {
     /* json */
     LIMIT_JSON_DEPTH = 64, /* a pod template is about 15 deep */
+    LIMIT_JSON_NUMBER = 63, /* bytes of one number: cJSON's own buffer */
+    LIMIT_JSON_NODES = 4 * 1024 * 1024, /* values of one document, each about 80 bytes of memory */
 
     /* names: Kubernetes object names are DNS subdomains of at most 253 bytes, namespaces labels of 63 */
     LIMIT_NAME = 253,
@@ -39,11 +41,17 @@ enum {
 
     /* mounts */
     LIMIT_MOUNTS = 4096, /* mounts read from one mountinfo */
+    LIMIT_MOUNT_STACK = 32, /* mounts detached from one place before giving up */
+    LIMIT_PATH_LINKS = 40, /* links followed in one path; the kernel's own number */
+    LIMIT_PATH_DEPTH = 512, /* components walked in one path, those of links included */
+    LIMIT_ASIDES = 64, /* names tried for one thing moved aside, and things moved aside in one attach */
+    LIMIT_WORKERS = 128, /* worker children alive on a node */
+    LIMIT_STUCK_WORKERS = 16, /* of them stuck in a tenant's file system */
+    LIMIT_STUCK_WORKERS_POD = 2, /* stuck on behalf of one pod */
 };
 
 /* json, http */
-#define LIMIT_API_OBJECT (3 * MIB) /* etcd's own request limit is 1.5 MiB; JSON may be larger than protobuf \
-                                    */
+#define LIMIT_API_OBJECT (3 * MIB) /* etcd's own request limit is 1.5 MiB; JSON may be larger */
 #define LIMIT_API_PAGE (64 * MIB) /* one page of a list */
 #define LIMIT_WATCH_LINE (4 * MIB) /* one watch event: an object and its envelope */
 #define LIMIT_HTTP_HEADERS (64 * KIB)
@@ -59,5 +67,7 @@ enum {
 
 /* node files */
 #define LIMIT_MOUNTINFO (8 * MIB)
+#define LIMIT_PATH_TEXT (8 * KIB) /* one path with the text of the links in it */
+#define LIMIT_WORKER_NOTES (64 * KIB) /* what a worker child says besides its result */
 #define LIMIT_CGROUP_FILE (64 * KIB)
 #define LIMIT_JOURNAL (64 * KIB)

@@ -44,9 +44,18 @@ DEFINE_CLEANUP_FUNC(struct loop *, loop_free);
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop, int code);
 
-/* One turn, waiting at most `timeout` (0: do not wait). Returns the number of callbacks made. For tests and
- * for the few synchronous waits at start. */
+/* Whether loop_stop was called and loop_run has not returned its code yet. */
+bool loop_stopped(const struct loop *loop);
+
+/* One turn, waiting at most `timeout` (0: do not wait). Returns the number of callbacks made, or a negative
+ * errno when epoll itself fails. For tests and for the few synchronous waits at start: those end on
+ * loop_stopped too, since a stopped loop makes no more turns (0 at once). Callbacks of one turn are made in
+ * this order: ready fds, timers by their instant, defers. */
 int loop_turn(struct loop *loop, usec_t timeout);
+
+/* For all loop_add_ functions: 0, or -ENOMEM, or what epoll_ctl(2) says (-EEXIST: this fd has a source
+ * already; -EPERM: a regular file, which is always ready). The name is copied. ret_src may be NULL where
+ * nobody will remove the source before the loop is freed; a defer is then freed once it has run. */
 
 /* events: EPOLLIN, EPOLLOUT ...; EPOLLERR and EPOLLHUP always come. */
 int loop_add_io(struct loop *loop, const char *name, int fd, uint32_t events, loop_io_fn fn, void *data,
@@ -60,15 +69,19 @@ int loop_add_timer(
 int loop_timer_set(struct loop_source *src, usec_t at_monotonic);
 int loop_timer_in(struct loop_source *src, usec_t delay);
 
+/* -EEXIST when the loop has a source for this signal. The signal stays blocked when the source is removed:
+ * one that comes late must not end the process. A program adds its signals before it starts threads. */
 int loop_add_signal(struct loop *loop, const char *name, int signo, loop_signal_fn fn, void *data,
         struct loop_source **ret_src);
 
-/* The pidfd stays the caller's; it must be open until the source is removed. Fires once. */
+/* The pidfd stays the caller's; it must be open until the source is removed. Fires once; the source stays
+ * until loop_remove. */
 int loop_add_pidfd(struct loop *loop, const char *name, int pidfd, loop_pidfd_fn fn, void *data,
         struct loop_source **ret_src);
 
 int loop_add_defer(
         struct loop *loop, const char *name, loop_defer_fn fn, void *data, struct loop_source **ret_src);
 
-/* Accepts NULL; returns NULL: `src = loop_remove(src)`. Never closes the fd. */
+/* Accepts NULL; returns NULL: `src = loop_remove(src)`. Never closes the fd, and comes before its close: the
+ * number may soon be another file's. */
 struct loop_source *loop_remove(struct loop_source *src);

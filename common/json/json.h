@@ -21,18 +21,24 @@
 
 struct json;
 
-/* Parses exactly one document (trailing white space allowed). Refused: depth over LIMIT_JSON_DEPTH, NUL
- * inside, trailing bytes, invalid UTF-8, duplicate keys in an object. -EBADMSG with the byte offset in the
- * text. */
+/* Parses exactly one document of RFC 8259 (white space around it allowed). Refused: depth over
+ * LIMIT_JSON_DEPTH, more than LIMIT_JSON_NODES values, NUL inside (also as \u0000), trailing bytes, invalid
+ * UTF-8, half of a surrogate pair, duplicate keys in an object. -EBADMSG with the byte offset (for a
+ * duplicate key its name) in the text; -ENOMEM.
+ *
+ * Numbers keep their text: whatever is read and written back unchanged is written as it came, also what a
+ * double cannot hold. */
 int json_parse(const char *text, size_t len, struct json **ret_root, struct err *err);
 struct json *json_free(struct json *root); /* accepts NULL; returns NULL */
 DEFINE_CLEANUP_FUNC(struct json *, json_free);
 #define _cleanup_json_ _cleanup_(json_freep)
 
-/* Compact text of the tree, appended. */
+/* Compact text of the tree, appended. Bytes that are no UTF-8 (in strings made by json_new_string: another
+ * program's error text, for instance) are written as U+FFFD. Fails as buf_append does. */
 int json_write(const struct json *node, struct buf *b);
 
-/* The same with the keys of every object sorted: equal content gives equal bytes (for hashes). */
+/* The same with the keys of every object sorted and numbers in one form: content that is equal by json_equal
+ * gives equal bytes (for hashes). */
 int json_write_canonical(const struct json *node, struct buf *b);
 
 /* Kinds. All accept NULL (false). */
@@ -41,7 +47,8 @@ bool json_is_array(const struct json *node);
 bool json_is_string(const struct json *node);
 bool json_is_null(const struct json *node);
 
-/* Look-ups that do not fail: NULL, fallback or 0 when absent or of another type. */
+/* Look-ups that do not fail: NULL, fallback or 0 when absent or of another type. An empty path is the node
+ * itself. An int is a number written without fraction and exponent that fits int64_t. */
 struct json *json_at(const struct json *node, const char *path);
 struct json *json_field(const struct json *object, const char *name);
 const char *json_str(const struct json *node, const char *path); /* NULL when absent or no string */
@@ -54,7 +61,8 @@ const char *json_key(
         const struct json *node); /* the field name under which node sits in its object, or NULL */
 const char *json_string(const struct json *node); /* the node's own text, NULL when no string */
 
-/* Look-ups that fail with a sentence naming the path: -ENOENT when absent, -EINVAL when of another type. */
+/* Look-ups that fail with a sentence naming the path: -ENOENT when absent, -EINVAL when of another type,
+ * -ERANGE when outside min..max. */
 int json_need_str(const struct json *node, const char *path, const char **ret, struct err *err);
 int json_need_int(
         const struct json *node, const char *path, int64_t min, int64_t max, int64_t *ret, struct err *err);
@@ -68,7 +76,8 @@ struct json *json_next(const struct json *child);
 #define json_for_each(child, node) \
     for (struct json *child = json_first(node); child; child = json_next(child))
 
-/* Building. NULL when out of memory: the caller checks each call or the last one. */
+/* Building. NULL when out of memory; json_set and json_append take that NULL and fail with -ENOMEM, so only
+ * those need a check. Text is copied. */
 struct json *json_new_object(void);
 struct json *json_new_array(void);
 struct json *json_new_string(const char *text);
@@ -77,7 +86,8 @@ struct json *json_new_bool(bool value);
 struct json *json_new_null(void);
 struct json *json_copy(const struct json *node); /* deep */
 
-/* Adds or replaces a field. The value is consumed in every case. */
+/* Adds or replaces a field (which keeps its place). The value is consumed in every case. -EINVAL when
+ * `object` is no object. */
 int json_set(struct json *object, const char *name, struct json *value);
 int json_set_str(struct json *object, const char *name, const char *text); /* text NULL: nothing is set, 0 */
 int json_set_int(struct json *object, const char *name, int64_t value);

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From text to a tree, in three steps: our own scan (json_scan.c) decides what is acceptable; cJSON builds
+ * the tree; a walk over the tree, in the order of the text, gives numbers their text back and refuses
+ * duplicate keys.
+ */
+#include <string.h>
+
+#include "common/json/json_internal.h"
+
+enum { FEW_FIELDS = 8 };
+
+struct walk {
+    const char *text;
+    const struct json_number_places *places;
+    size_t numbers; /* seen so far */
+    size_t next; /* of places */
+    struct err *err;
+};
+
+static int settle_number(struct walk *w, cJSON *node)
+{
+    const struct json_number_place *place = &w->places->items[w->next];
+    int r;
+
+    if (w->next == w->places->n || place->ordinal != w->numbers++)
+        return 0;
+    w->next++;
+    r = json_number_keep(node, w->text + place->offset, place->len);
+    if (r == -ERANGE)
+        return err_say(
+                w->err, EBADMSG, "not acceptable JSON at byte %zu: a number out of range", place->offset);
+    if (r < 0)
+        return err_set(w->err, r, "cannot parse JSON");
+    return 0;
+}
+
+static int refuse_duplicate(const struct walk *w, const char *key)
+{
+    return err_say(w->err, EBADMSG, "not acceptable JSON: the key \"%s\" is there twice in one object", key);
+}
+
+static int check_few(const struct walk *w, const cJSON *object)
+{
+    for (const cJSON *a = object->child; a; a = a->next) {
+        for (const cJSON *b = a->next; b; b = b->next) {
+            if (strcmp(a->string, b->string) == 0)
+                return refuse_duplicate(w, a->string);
+        }
+    }
+    return 0;
+}
+
+static int check_many(const struct walk *w, const cJSON *object)
+{
+    _cleanup_free_ const cJSON **fields = NULL;
+    size_t n;
+    int r = json_sorted_fields(object, &fields, &n);
+
+    if (r < 0)
+        return err_set(w->err, r, "cannot parse JSON");
+    for (size_t i = 1; i < n; i++) {
+        if (strcmp(fields[i - 1]->string, fields[i]->string) == 0)
+            return refuse_duplicate(w, fields[i]->string);
+    }
+    return 0;
+}
+
+static int settle(struct walk *w, cJSON *node)
+{
+    size_t n = 0;
+    int r;
+
+    if (cJSON_IsNumber(node))
+        return settle_number(w, node);
+    for (cJSON *child = node->child; child; child = child->next, n++) {
+        r = settle(w, child);
+        if (r < 0)
+            return r;
+    }
+    if (!cJSON_IsObject(node))
+        return 0;
+    return n <= FEW_FIELDS ? check_few(w, node) : check_many(w, node);
+}
+
+int json_parse(const char *text, size_t len, struct json **ret_root, struct err *err)
+{
+    struct json_number_places places = {0};
+    _cleanup_json_ struct json *root = NULL;
+    struct walk walk = {.text = text, .places = &places, .err = err};
+    int r;
+
+    r = json_scan(text, len, &places, err);
+    if (r == 0) {
+        root = from_cjson(cJSON_ParseWithLengthOpts(text, len, NULL, false));
+        /* What passed the scan is what cJSON takes too, so only memory is left to fail. */
+        r = root ? settle(&walk, to_cjson_mutable(root)) : err_set(err, ENOMEM, "cannot parse JSON");
+    }
+    free(places.items);
+    if (r < 0)
+        return r;
+    *ret_root = take_ptr(root);
+    return 0;
+}
