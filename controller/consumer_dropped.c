@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the API server dropped from a pod: a field behind a feature gate that is off is removed in silence,
+ * and only a comparison of what was sent with what came back shows it. See consumer_pod.h.
+ *
+ * Elements of lists are matched by what names them (admission may put others in between), else by position.
+ */
+#include <string.h>
+
+#include "common/base/limits.h"
+#include "controller/consumer_pod.h"
+
+enum { PATH_MAX_BYTES = 512 };
+
+static const char *element_name(const struct json *element)
+{
+    static const char *const keys[] = {"name", "mountPath", "devicePath", "topologyKey"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        if (json_string(json_field(element, keys[i])))
+            return json_string(json_field(element, keys[i]));
+    return NULL;
+}
+
+static const struct json *same_element(const struct json *list, const struct json *wanted, size_t position)
+{
+    const char *name = json_is_object(wanted) ? element_name(wanted) : NULL;
+
+    if (!name)
+        return json_index(list, position);
+    json_for_each (element, list) {
+        const char *other = element_name(element);
+
+        if (other && strcmp(other, name) == 0)
+            return element;
+    }
+    return NULL;
+}
+
+static bool means_nothing(const struct json *value)
+{
+    return json_is_null(value) || ((json_is_object(value) || json_is_array(value)) && json_len(value) == 0);
+}
+
+static int report(const char *path, struct buf *b)
+{
+    return buf_printf(b, "%s%s", b->len > 0 ? ", " : "", path);
+}
+
+/* Recursion is as deep as the pod, which the JSON parser has capped. */
+static int compare(const struct json *sent, const struct json *made, const char *path, struct buf *b)
+{
+    size_t i = 0;
+    int r = 0;
+
+    json_for_each (value, sent) {
+        char deeper[PATH_MAX_BYTES];
+        const char *key = json_key(value);
+        const struct json *other =
+                json_is_object(sent) ? json_field(made, key) : same_element(made, value, i);
+
+        if (json_is_object(sent))
+            snprintf(deeper, sizeof(deeper), "%s.%s", path, key);
+        else if (json_is_object(value) && element_name(value))
+            snprintf(deeper, sizeof(deeper), "%s[%s]", path, element_name(value));
+        else
+            snprintf(deeper, sizeof(deeper), "%s[%zu]", path, i);
+        i++;
+        if (means_nothing(value))
+            continue;
+        if (!other)
+            r = report(deeper, b);
+        else if (json_is_object(value) || json_is_array(value))
+            r = compare(value, other, deeper, b);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int consumer_pod_dropped(const struct json *sent, const struct json *made, struct buf *b)
+{
+    return compare(json_field(sent, "spec"), json_field(made, "spec"), "spec", b);
+}

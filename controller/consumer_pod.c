@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See consumer_pod.h. */
+#include "controller/consumer_pod.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/names.h"
+#include "controller/affinity.h"
+
+/* Puts words in front of an array of arguments: list = words + list. */
+static int prefix(struct json *object, const char *field, const char *const *words, size_t n)
+{
+    struct json *list = json_new_array();
+    int bad = !list;
+
+    for (size_t i = 0; i < n; i++)
+        bad |= json_append_str(list, words[i]);
+    json_for_each (item, json_field(object, field))
+        bad |= json_append(list, json_copy(item));
+    bad |= json_set(object, field, list);
+    return bad;
+}
+
+static int wrap_exec(struct json *exec)
+{
+    static const char *const words[] = {POD_EXECWRAP, "exec", "--"};
+
+    return exec ? prefix(exec, "command", words, ARRAY_SIZE(words)) : 0;
+}
+
+/* A container without a command runs the image's ENTRYPOINT (and its CMD, where there are no args either):
+ * the agent knows both. execwrap writes its own failures where the kubelet looks for the last words. */
+static int wrap_command(struct json *container)
+{
+    static const char default_log[] = "/dev/termination-log";
+    const char *log = json_str_or(container, "terminationMessagePath", default_log);
+    const char *words[6];
+    size_t n = 0;
+
+    words[n++] = POD_EXECWRAP;
+    words[n++] = "run";
+    if (strcmp(log, default_log) != 0) {
+        words[n++] = "--termination-log";
+        words[n++] = log;
+    }
+    if (json_len(json_field(container, "command")) == 0)
+        words[n++] = "--image-entrypoint";
+    words[n++] = "--";
+    return prefix(container, "command", words, n);
+}
+
+/* The provider's image by digest, where its reference can be pulled; containerd gives a bare "sha256:..." for
+ * an image that was loaded by hand, and some runtimes put a scheme in front. */
+static const char *provider_image(const struct json *provider, const char *name)
+{
+    json_for_each (status, json_at(provider, "status.containerStatuses")) {
+        const char *image = json_str_or(status, "imageID", "");
+        const char *scheme = strstr(image, "://");
+
+        if (strcmp(json_str_or(status, "name", ""), name) != 0)
+            continue;
+        if (scheme)
+            image = scheme + 3;
+        return strstr(image, "@sha256:") && image[0] != '@' ? image : NULL;
+    }
+    return NULL;
+}
+
+/* The reference that the instance was made with, which a later change of the template does not alter: the
+ * root belongs to one image. */
+static const char *instance_image(const struct json *sci, const char *name)
+{
+    const struct json *names = json_at(sci, "spec.containers"), *images = json_at(sci, "spec.images");
+
+    for (size_t i = 0; i < json_len(names); i++) {
+        const char *other = json_string(json_index(names, i));
+
+        if (other && strcmp(other, name) == 0)
+            return json_string(json_index(images, i));
+    }
+    return NULL;
+}
+
+static int pin_image(struct json *container, const struct pod_request *q)
+{
+    const char *name = json_str_or(container, "name", "");
+    const char *image = provider_image(q->provider, name);
+    int bad = 0;
+
+    if (!q->provider)
+        return 0;
+    bad |= json_set_str(container, "image", image ? image : instance_image(q->sci, name));
+    if (strcmp(json_str_or(container, "imagePullPolicy", ""), "Never") != 0)
+        bad |= json_set_str(container, "imagePullPolicy", "IfNotPresent");
+    return bad;
+}
+
+/* The request moved to the provider. With a limit alone the API server would make a request of it (v1
+ * defaulting), so then it is an explicit zero. */
+static int move_storage_request(struct json *container)
+{
+    static const char name[] = "ephemeral-storage";
+    struct json *resources = json_field(container, "resources");
+
+    if (json_field(json_field(resources, "limits"), name))
+        return json_set_str(json_ensure_object(resources, "requests"), name, "0");
+    json_remove(json_field(resources, "requests"), name);
+    return 0;
+}
+
+/* CRI-O does not give SYS_CHROOT by itself. */
+static int allow_chroot(struct json *security)
+{
+    struct json *capabilities = json_ensure_object(security, "capabilities");
+    struct json *add = capabilities ? json_ensure_array(capabilities, "add") : NULL;
+
+    json_for_each (item, add) {
+        const char *text = json_string(item);
+
+        if (text && (strcmp(text, "SYS_CHROOT") == 0 || strcmp(text, "ALL") == 0))
+            return 0;
+    }
+    return json_append_str(add, "SYS_CHROOT");
+}
+
+static int wrap_container(struct json *container, const struct pod_request *q)
+{
+    static const char *const probes[] = {"livenessProbe", "readinessProbe", "startupProbe"};
+    struct json *lifecycle = json_field(container, "lifecycle");
+    struct json *security = json_ensure_object(container, "securityContext");
+    int bad = !security;
+
+    bad |= wrap_command(container);
+    for (size_t i = 0; i < ARRAY_SIZE(probes); i++)
+        bad |= wrap_exec(json_field(json_field(container, probes[i]), "exec"));
+    bad |= wrap_exec(json_field(json_field(lifecycle, "postStart"), "exec"));
+    bad |= wrap_exec(json_field(json_field(lifecycle, "preStop"), "exec"));
+    bad |= json_set_bool(security, "readOnlyRootFilesystem", true);
+    if (q->template->chroot)
+        bad |= allow_chroot(security);
+    bad |= pin_image(container, q);
+    bad |= move_storage_request(container);
+    bad |= pod_parts_add_mount(container);
+    return bad;
+}
+
+/* At the first start, where the node is chosen, the provider's wishes count too: it has to follow. */
+static int merge_node_selector(struct json *spec, const struct pod_request *q)
+{
+    const struct json *wish = json_at(q->sc, "spec.provider.nodeSelector");
+    int bad = 0;
+
+    if (q->node)
+        return 0;
+    json_for_each (label, wish)
+        bad |= json_set(json_ensure_object(spec, "nodeSelector"), json_key(label), json_copy(label));
+    return bad;
+}
+
+static int set_metadata(struct json *pod, const struct template *t)
+{
+    struct json *metadata = json_field(pod, "metadata");
+    struct json *labels = json_field(metadata, "labels");
+    struct json *annotations = json_ensure_object(metadata, "annotations");
+    int bad = 0;
+
+    json_for_each (label, t->labels)
+        if (!json_field(labels, json_key(label)))
+            bad |= json_set(labels, json_key(label), json_copy(label));
+    json_for_each (note, t->annotations)
+        bad |= json_set(annotations, json_key(note), json_copy(note));
+    bad |= json_set_str(annotations, SC_ANNOTATION_TEMPLATE_HASH, t->hash);
+    return bad;
+}
+
+static int set_spec(struct json *spec, const struct pod_request *q)
+{
+    const struct placement where = {
+            .agent = true,
+            .node = q->node,
+            .also_node = q->template->node_name,
+            .excluded = q->excluded,
+    };
+    int bad = 0;
+
+    json_for_each (container, json_field(spec, "containers"))
+        bad |= wrap_container(container, q);
+    bad |= merge_node_selector(spec, q);
+    bad |= pod_parts_set_selinux(spec, q);
+    bad |= affinity_require(spec, &where);
+    bad |= pod_parts_add_volume(spec, pod_parts_attributes(q, SC_ROLE_CONSUMER));
+    return bad;
+}
+
+int consumer_pod_build(const struct pod_request *q, struct json **ret)
+{
+    const char *namespace = json_str_or(q->sci, "metadata.namespace", "");
+    const char *name = json_str_or(q->sci, "metadata.name", "");
+    _cleanup_json_ struct json *pod = pod_parts_new(namespace, name, SC_ROLE_CONSUMER, q->sci);
+
+    if (!pod || set_metadata(pod, q->template) || json_set(pod, "spec", json_copy(q->template->spec)) ||
+            set_spec(json_field(pod, "spec"), q))
+        return -ENOMEM;
+    *ret = take_ptr(pod);
+    return 0;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See facts.h. Field names and reasons are those of v1 Pod and of the kubelet (pkg/kubelet/images,
+ * pkg/kubelet/kuberuntime). */
+#include "controller/facts.h"
+
+#include <string.h>
+
+#include "common/names.h"
+
+bool object_deleting(const struct json *object)
+{
+    return json_str(object, "metadata.deletionTimestamp") != NULL;
+}
+
+bool object_has_finalizer(const struct json *object, const char *finalizer)
+{
+    json_for_each (item, json_at(object, "metadata.finalizers")) {
+        const char *text = json_string(item);
+
+        if (text && strcmp(text, finalizer) == 0)
+            return true;
+    }
+    return false;
+}
+
+static const struct json *controlling_owner(const struct json *object)
+{
+    json_for_each (owner, json_at(object, "metadata.ownerReferences"))
+        if (json_bool_or(owner, "controller", false))
+            return owner;
+    return NULL;
+}
+
+bool object_controlled_by(const struct json *object, const char *uid)
+{
+    return uid[0] && strcmp(json_str_or(controlling_owner(object), "uid", ""), uid) == 0;
+}
+
+int object_owner_words(const struct json *object, struct buf *b)
+{
+    const struct json *owner = controlling_owner(object);
+
+    if (!owner)
+        return buf_puts(b, "nobody");
+    return buf_printf(b, "%s %s", json_str_or(owner, "kind", "?"), json_str_or(owner, "name", "?"));
+}
+
+usec_t object_time(const struct json *node, const char *path)
+{
+    const char *text = json_str(node, path);
+    usec_t t = 0;
+
+    if (!text || clock_parse_time(text, &t) < 0)
+        return 0;
+    return t;
+}
+
+/* "has never run": the runtime could not start it, so nothing was written to its root. */
+static bool never_ran(const struct json *terminated)
+{
+    const char *reason = json_str_or(terminated, "reason", "");
+
+    return strcmp(reason, "StartError") == 0 || strcmp(reason, "ContainerCannotRun") == 0;
+}
+
+static void note_end(const struct json *status, const struct json *ended, struct pod_facts *f)
+{
+    int code = (int)json_int_or(ended, "exitCode", 0);
+    usec_t started = object_time(ended, "startedAt"), finished = object_time(ended, "finishedAt");
+
+    f->any_ended = true;
+    if (started && (!f->first_started_at || started < f->first_started_at))
+        f->first_started_at = started;
+    if (finished > f->last_finished_at)
+        f->last_finished_at = finished;
+    if (f->has_exit && (f->exit_code != 0 || code == 0))
+        return;
+    f->has_exit = true;
+    f->exit_code = code;
+    f->exit_container = json_str_or(status, "name", "");
+    f->exit_reason = json_str_or(ended, "reason", "");
+    f->exit_message = json_str_or(ended, "message", "");
+}
+
+/* ContainerCreating and PodInitializing are what a healthy start looks like. */
+static void note_waiting(const struct json *status, struct pod_facts *f)
+{
+    const struct json *waiting = json_at(status, "state.waiting");
+    const char *reason = json_str_or(waiting, "reason", "");
+
+    if (!reason[0] || f->waiting_reason[0] || strcmp(reason, "ContainerCreating") == 0 ||
+            strcmp(reason, "PodInitializing") == 0)
+        return;
+    f->waiting_container = json_str_or(status, "name", "");
+    f->waiting_reason = reason;
+    f->waiting_message = json_str_or(waiting, "message", "");
+}
+
+static void read_container(const struct json *status, struct pod_facts *f, size_t *running)
+{
+    const struct json *run = json_at(status, "state.running");
+    const struct json *end = json_at(status, "state.terminated");
+    const struct json *last = json_at(status, "lastState.terminated");
+    usec_t since = object_time(run, "startedAt");
+
+    if (run) {
+        f->started = true;
+        (*running)++;
+        if (since > f->all_running_since)
+            f->all_running_since = since;
+        if (since && (!f->first_started_at || since < f->first_started_at))
+            f->first_started_at = since;
+    }
+    if (end && !never_ran(end))
+        f->started = true;
+    if (end)
+        note_end(status, end, f);
+    if (last) {
+        f->started = f->started || !never_ran(last);
+        f->any_ended = true;
+    }
+    note_waiting(status, f);
+}
+
+static void read_containers(const struct json *pod, struct pod_facts *f)
+{
+    const struct json *statuses = json_at(pod, "status.containerStatuses");
+    size_t running = 0;
+
+    json_for_each (status, statuses)
+        read_container(status, f, &running);
+    json_for_each (status, json_at(pod, "status.initContainerStatuses"))
+        note_waiting(status, f);
+    f->all_running = running > 0 && running == json_len(json_at(pod, "spec.containers"));
+    if (!f->all_running)
+        f->all_running_since = 0;
+}
+
+static void read_conditions(const struct json *pod, struct pod_facts *f)
+{
+    json_for_each (condition, json_at(pod, "status.conditions")) {
+        const char *type = json_str_or(condition, "type", "");
+        bool is_true = strcmp(json_str_or(condition, "status", ""), "True") == 0;
+
+        if (strcmp(type, "Ready") == 0) {
+            f->ready = is_true;
+            f->unready_message = json_str_or(condition, "message", "");
+        } else if (strcmp(type, "PodScheduled") == 0) {
+            f->unschedulable = !is_true && !f->node[0];
+            f->scheduled_at = is_true ? object_time(condition, "lastTransitionTime") : 0;
+            f->scheduler_reason = json_str_or(condition, "reason", "Unschedulable");
+            f->scheduler_message = json_str_or(condition, "message", "");
+        } else if (strcmp(type, "DisruptionTarget") == 0 && is_true) {
+            f->by_system = true;
+        }
+    }
+}
+
+void pod_facts_read(const struct json *pod, struct pod_facts *ret)
+{
+    const struct json *notes = json_at(pod, "metadata.annotations");
+    const char *phase = json_str_or(pod, "status.phase", "");
+    const char *hash = json_string(json_field(notes, SC_ANNOTATION_TEMPLATE_HASH));
+    struct pod_facts f = {
+            .exists = pod != NULL,
+            .uid = json_str_or(pod, "metadata.uid", ""),
+            .node = json_str_or(pod, "spec.nodeName", ""),
+            .hash = hash ? hash : "",
+            .deleting = object_deleting(pod),
+            .succeeded = strcmp(phase, "Succeeded") == 0,
+            .terminal = strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0,
+            .running = strcmp(phase, "Running") == 0,
+            .reason = json_str_or(pod, "status.reason", ""),
+            .message = json_str_or(pod, "status.message", ""),
+            .waiting_container = "",
+            .waiting_reason = "",
+            .waiting_message = "",
+            .scheduler_reason = "",
+            .scheduler_message = "",
+            .unready_message = "",
+            .created_at = object_time(pod, "metadata.creationTimestamp"),
+            .deletion_deadline = object_time(pod, "metadata.deletionTimestamp"),
+            .exit_container = "",
+            .exit_reason = "",
+            .exit_message = "",
+    };
+
+    read_conditions(pod, &f);
+    read_containers(pod, &f);
+    /* activeDeadlineSeconds is the user's own wish, every other reason on the pod is the system's. */
+    if (f.reason[0] && strcmp(f.reason, "DeadlineExceeded") != 0)
+        f.by_system = true;
+    *ret = f;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the pods that we make have in common: names, labels, owner, and the inline volume whose life is the
+ * protocol with the node agent (common/names.h). PURE.
+ */
+#pragma once
+
+#include "common/json/json.h"
+#include "controller/template.h"
+
+/* What a pod is made from. */
+struct pod_request {
+    const struct json *sc;
+    const struct json *sci; /* its owner; name, namespace and uid are read */
+    const struct template *template;
+    const char *node; /* exactly there; NULL: anywhere (consumer only) */
+    const struct json *excluded; /* node names, array or NULL (consumer only) */
+    const struct json *provider; /* consumer only: the provider whose root is used, NULL at the first start */
+    const struct json *consumer; /* provider only: the consumer as it was admitted */
+};
+
+/* A pod object with apiVersion, kind and metadata (name, namespace, labels), an empty spec, and the SCI as
+ * its controller unless sci is NULL. */
+struct json *pod_parts_new(
+        const char *namespace, const char *name, const char *role, const struct json *sci) _must_check_;
+
+/* Adds the volume to the spec. attributes is consumed in every case. */
+int pod_parts_add_volume(struct json *spec, struct json *attributes) _must_check_;
+
+/* Mounts it, read-only, in a container. */
+int pod_parts_add_mount(struct json *container) _must_check_;
+
+/* The attributes for a provider or consumer. */
+struct json *pod_parts_attributes(const struct pod_request *q, const char *role) _must_check_;
+
+/* An MCS level for SELinux, always the same for an instance: where SELinux enforces, a pod without one gets a
+ * random level, and the consumer would be denied the provider's files. Set on spec.securityContext unless the
+ * template says anything about it. */
+int pod_parts_set_selinux(struct json *spec, const struct pod_request *q) _must_check_;
+
+/* Sets object.name unless value is NULL: a copy. */
+int pod_parts_copy(struct json *object, const char *name, const struct json *value) _must_check_;
+
+/* The path to a program in our volume. */
+#define POD_EXECWRAP SC_MOUNT_DIR "/" SC_EXECWRAP_FILE
+#define POD_PAUSE SC_MOUNT_DIR "/" SC_PAUSE_FILE

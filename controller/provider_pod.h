@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The provider pod: one container for each of the template's, in the same image, running only `pause`. Its
+ * writable layers are the preserved roots, so everything here makes it the last pod that a node gives up
+ * (DESIGN.md, 10). PURE.
+ */
+#pragma once
+
+#include "controller/pod_parts.h"
+
+/* q->node and q->consumer must be set. -ENOMEM. */
+int provider_pod_build(const struct pod_request *q, struct json **ret) _must_check_;
