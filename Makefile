@@ -42,6 +42,7 @@ http_o    := $(call objs,common/http/*.c)
 kube_o    := $(call objs,common/kube/*.c)
 rpc_o     := $(call objs,common/rpc/*.c)
 wire_o    := $(call objs,common/wire/*.c)
+wrap_lib  := $(filter-out %/main.o %/pause.o,$(call objs,execwrap/*.c))
 ctl_o     := $(call objs,controller/*.c)
 agent_o   := $(call objs,node-agent/*.c node-agent/csi/*.c node-agent/runtime/*.c node-agent/mounts/*.c)
 
@@ -72,20 +73,23 @@ $(B)/sc-node-agent: $(agent_o) $(rpc_o) $(wire_o) $(http_o) $(json_o) $(base_o)
 # larger than both of them.
 MUSL_CC    ?= musl-gcc
 TINY_FLAGS := -std=gnu11 -Os -g0 -static -s -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
-              -fstack-protector-strong -Wl,--gc-sections -Wl,-z,noexecstack -Wl,-z,norelro $(filter-out -Wnull-dereference,$(WARN))
+              -fstack-protector-strong -Wl,--gc-sections -Wl,-z,noexecstack,-z,norelro,-z,noseparate-code $(filter-out -Wnull-dereference,$(WARN))
 
-build/execwrap: $(wildcard execwrap/*.c execwrap/*.h common/wire/*.h common/wire/*.c) common/names.h
+tiny_deps := $(wildcard execwrap/*.c execwrap/*.h common/wire/*.c common/wire/*.h) common/names.h
+tiny_srcs := $(filter-out execwrap/main.c execwrap/pause.c,$(filter %.c,$(tiny_deps)))
+
+build/execwrap: execwrap/main.c $(tiny_deps)
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  TINY    $@")
-	$(Q)$(MUSL_CC) $(CPPFLAGS) $(TINY_FLAGS) -o $@ $(filter-out execwrap/pause.c,$(wildcard execwrap/*.c)) $(wildcard common/wire/*.c)
+	$(Q)$(MUSL_CC) $(CPPFLAGS) $(TINY_FLAGS) -o $@ $< $(tiny_srcs)
 
-build/pause: $(wildcard execwrap/*.h common/wire/*.h common/wire/*.c) execwrap/pause.c common/names.h
+build/pause: execwrap/pause.c $(tiny_deps)
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  TINY    $@")
-	$(Q)$(MUSL_CC) $(CPPFLAGS) $(TINY_FLAGS) -o $@ execwrap/pause.c $(wildcard common/wire/*.c)
+	$(Q)$(MUSL_CC) $(CPPFLAGS) $(TINY_FLAGS) -o $@ $< $(tiny_srcs)
 
 # --- tests -------------------------------------------------------------------------------------------------------------
-all_lib := $(ctl_lib) $(agent_lib) $(kube_o) $(rpc_o) $(wire_o) $(http_o) $(json_o) $(base_o)
+all_lib := $(ctl_lib) $(agent_lib) $(kube_o) $(rpc_o) $(wire_o) $(wrap_lib) $(http_o) $(json_o) $(base_o)
 unit_bins := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/test_*.c))
 priv_bins := $(patsubst test/priv/%.c,$(B)/test/priv/%,$(wildcard test/priv/test_*.c))
 

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "execwrap/wrap.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "execwrap/command.h"
+#include "execwrap/link.h"
+#include "execwrap/options.h"
+#include "execwrap/say.h"
+
+struct wrapper {
+    struct options options;
+    char workdir[PATH_MAX]; /* as noted at the start; "" where it was out of reach already */
+    char waits_for[WIRE_TEXT_MAX + 1]; /* what the agent said last, "" at first */
+    struct signals signals;
+    struct link link;
+};
+
+/* Says why, and is the exit code. */
+#define NOT_STARTED(w, ...) (SAY((w)->options.log, "execwrap: ", __VA_ARGS__), WRAP_NOT_STARTED)
+
+static int stopped(const struct wrapper *w, int signo)
+{
+    const char digits[] = {(char)('0' + signo / 10), (char)('0' + signo % 10), '\0'};
+
+    SAY(w->options.log, "execwrap: stopped by signal ", signo < 10 ? digits + 1 : digits,
+            " before the command was started", w->waits_for[0] != '\0' ? ", while waiting: " : "",
+            w->waits_for);
+    return 128 + signo;
+}
+
+/* Where the process is pivoted between its start and this look (a hook that races with the attach), its root
+ * is new and its working directory is not: getcwd(2) then says "(unreachable)", libraries make an error of
+ * it. */
+static void note_workdir(struct wrapper *w)
+{
+    if (!getcwd(w->workdir, sizeof w->workdir) || w->workdir[0] != '/')
+        w->workdir[0] = '\0';
+}
+
+/* Only what is worth a word when the wait ends without an answer. */
+static void note_wait(struct wrapper *w, const char *text)
+{
+    memcpy(w->waits_for, text, strlen(text) + 1); /* at most WIRE_TEXT_MAX: wire_decode_reply */
+}
+
+enum { GO_ON = -1 };
+
+/* GO_ON; 0 when the agent has answered ATTACHED; otherwise the exit code. */
+static int on_reply(struct wrapper *w, const struct wire_reply *p)
+{
+    switch (p->type) {
+    case WIRE_ATTACHED:
+        return 0;
+    case WIRE_WAIT:
+        note_wait(w, p->text);
+        link_settled(&w->link);
+        return GO_ON;
+    case WIRE_REFUSED:
+        if (!p->retryable)
+            return NOT_STARTED(w, "the node agent refused to attach the root: ", p->text);
+        note_wait(w, p->text);
+        link_drop(&w->link);
+        return GO_ON;
+    case WIRE_HELLO:
+    case WIRE_ATTACH:
+    case WIRE_STOPPING:
+    case WIRE_HELD:
+    case WIRE_RELEASE:
+        break;
+    }
+    return NOT_STARTED(w, "the node agent answered something else than was asked");
+}
+
+/* 0 when the agent has answered ATTACHED; otherwise the exit code. */
+static int wait_for_attach(struct wrapper *w, struct wire_reply *ret_attached)
+{
+    const struct wire_request ask = {.type = WIRE_ATTACH,
+            .kind = w->options.kind,
+            .want_entrypoint = w->options.image_entrypoint,
+            .have_args = w->options.image_entrypoint && w->options.count > 0};
+    struct link_news news;
+    int rc = GO_ON;
+
+    while (rc == GO_ON) {
+        switch (link_wait(&w->link, &w->signals, &news)) {
+        case LINK_UP:
+            link_send(&w->link, &ask);
+            break;
+        case LINK_REPLY:
+            rc = on_reply(w, &news.reply);
+            break;
+        case LINK_SIGNAL:
+            return stopped(w, news.number);
+        case LINK_BROKEN:
+            return NOT_STARTED(w, "the node agent's answer cannot be understood: ", strerror(news.number));
+        case LINK_DENIED:
+            return NOT_STARTED(
+                    w, "cannot connect to the node agent at ", w->link.path, ": ", strerror(news.number));
+        }
+    }
+    if (rc == 0)
+        *ret_attached = news.reply;
+    return rc;
+}
+
+/* In the new root. Returns only on failure. */
+static int become(struct wrapper *w, const struct wire_reply *attached)
+{
+    const char *workdir = attached->workdir[0] != '\0' ? attached->workdir : w->workdir;
+    struct command_failure failure;
+    const char *why;
+    char **argv;
+    int signo;
+
+    if (workdir[0] == '\0')
+        return NOT_STARTED(w, "the working directory is not known");
+    if (chdir(workdir) < 0)
+        return NOT_STARTED(w, "cannot change to the working directory ", workdir, ": ", strerror(errno));
+    argv = options_command(&w->options, attached, &why);
+    if (!argv)
+        return NOT_STARTED(w, why);
+    signo = signals_next(&w->signals);
+    if (signo)
+        return stopped(w, signo);
+    signals_release(&w->signals);
+    failure = command_exec(argv);
+    SAY(w->options.log, "execwrap: cannot execute \"", argv[0], "\": ", failure.why);
+    return failure.status;
+}
+
+int wrap(int argc, char **argv, const char *socket_path)
+{
+    static uint8_t buf[WIRE_REPLY_MAX];
+    static struct wrapper w;
+    struct wire_reply attached;
+    const char *wrong = options_parse(argc, argv, &w.options);
+    int rc;
+
+    if (wrong)
+        return NOT_STARTED(&w, wrong);
+    note_workdir(&w);
+    if (chdir("/") < 0)
+        return NOT_STARTED(&w, "cannot change to /: ", strerror(errno));
+    rc = signals_catch(&w.signals, false);
+    if (rc < 0)
+        return NOT_STARTED(&w, "cannot catch signals: ", strerror(-rc));
+    link_init(&w.link, socket_path, buf, sizeof buf);
+    rc = wait_for_attach(&w, &attached);
+    link_close(&w.link);
+    return rc ? rc : become(&w, &attached);
+}

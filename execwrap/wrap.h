@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What execwrap does: it waits, as a container's first process or in front of a probe or hook, until the
+ * agent has put the container into its preserved root, and becomes the user's program there.
+ *
+ *   1. note the working directory and leave it for "/": pivot_root(2) takes along only processes whose root
+ *      and working directory are the old root. Nothing of the old root stays open: fds are not moved at all
+ *   2. block signals, connect to agent.sock, ask (link.h); any signal ends the wait with 128 + its number
+ *   3. on ATTACHED: the working directory again, now in the new root; the command (options.h); signals as
+ * they were; execute (command.h)
+ *
+ * Environment, user, groups, umask, rlimits, inherited fds and signal dispositions are the runtime's and
+ * stay. Nothing is printed on success. Before the attach nothing of the image is opened, but for the
+ * termination log where the wait has failed.
+ *
+ * Exit codes: 127 the command was not found, 126 it cannot be executed, 128 it was never tried (usage, no
+ * command, refused, no working directory), 128 + N signal N came first.
+ */
+#pragma once
+
+enum { WRAP_NOT_STARTED = 128 };
+
+/* Returns only on failure, with the exit code; the line has been said. */
+int wrap(int argc, char **argv, const char *socket_path);
