@@ -35,8 +35,9 @@ enum {
 
     /* agent. A node has at most some hundred pods; these leave room and still bound the memory */
     LIMIT_VOLUMES = 2048, /* published, or with a publish call waiting */
-    LIMIT_PEERS = 2048, /* connections on all agent.sock together ... */
-    LIMIT_PEERS_VOLUME = 256, /* ... and on one of them: a process of each of many containers, and probes */
+    LIMIT_PEERS_VOLUME = 64, /* connections on one agent.sock: one or two of each container, and probes ... */
+    LIMIT_PEERS =
+            16384, /* ... and on all: as many as LIMIT_PEERS_VOLUME of 256 pods, so none starves others */
     LIMIT_CHECKS_VOLUME = 8, /* of these, being looked up in the runtime at once; others wait their turn */
 
     /* mounts */
@@ -57,6 +58,13 @@ enum {
 #define LIMIT_HTTP_HEADERS (64 * KIB)
 #define LIMIT_KUBECONFIG (1 * MIB)
 #define LIMIT_TOKEN (64 * KIB)
+
+/* kube */
+#define LIMIT_API_STATUS (64 * KIB) /* an error answer of the API server */
+#define LIMIT_API_PATH (16 * KIB) /* path and query; a continue token is some hundred bytes */
+#define LIMIT_LIST_RESTARTS 3 /* times that one list begins again after a 410 */
+#define LIMIT_STORE_OBJECTS ((size_t)200000) /* the API is tested for 150,000 pods */
+#define LIMIT_TOMBSTONES ((size_t)4096) /* uids of deleted objects remembered for some minutes */
 
 /* grpc */
 #define LIMIT_GRPC_REQUEST (4 * MIB) /* grpc-go's own default */

@@ -47,7 +47,7 @@ struct http_result {
                  ... */
     long status; /* HTTP status, 0 when none came */
     usec_t retry_after; /* Retry-After of the answer, 0 when absent; capped at one hour */
-    const struct err *err; /* text for a person when code < 0 */
+    const struct err *err; /* text for a person when code < 0: "GET URL: what happened" */
 };
 
 /* data: return 0, or a negative errno to end the transfer with that code. */
@@ -67,7 +67,7 @@ struct http_request_spec {
     size_t max_body; /* larger answers end with -E2BIG; 0: no cap (the data callback keeps its own) */
     bool fresh_connection; /* do not reuse one */
     bool own_connection; /* and close it afterwards */
-    http_data_fn on_data;
+    http_data_fn on_data; /* may be NULL: the body is dropped */
     http_header_fn on_header; /* may be NULL */
     http_done_fn on_done;
     void *user;
@@ -76,7 +76,13 @@ struct http_request_spec {
 int http_client_new(struct loop *loop, const struct http_client_config *config, struct http_client **ret,
         struct err *err);
 struct http_client *http_client_free(
-        struct http_client *c); /* cancels what is under way; returns NULL; accepts NULL */
+        struct http_client *c); /* cancels what is under way; from any callback; returns NULL; accepts NULL */
+DEFINE_CLEANUP_FUNC(struct http_client *, http_client_free);
+#define _cleanup_http_client_ _cleanup_(http_client_freep)
+
+/* Other credentials for the requests that start from now on (those under way keep theirs, and a connection is
+ * never shared between the two). tls NULL: none. -ENOMEM leaves the old ones. */
+int http_client_set_tls(struct http_client *c, const struct http_tls *tls);
 
 int http_start(struct http_client *c, const struct http_request_spec *spec, struct http_request **ret,
         struct err *err);

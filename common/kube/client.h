@@ -86,6 +86,7 @@ struct kube_request {
 /* The config is the client's from then on, also on failure. user_agent: "sc-controller/0.1.0". */
 int kube_client_new(struct loop *loop, struct kube_config *config, const char *user_agent,
         struct kube_client **ret, struct err *err) _must_check_;
+/* Lists, watches, reflectors and leases of the client must be gone before. */
 struct kube_client *kube_client_free(
         struct kube_client *client); /* cancels all calls; accepts NULL, returns NULL */
 DEFINE_CLEANUP_FUNC(struct kube_client *, kube_client_free);

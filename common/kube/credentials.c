@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Credentials of the client that are files: read again when a request is about to be made and the last
+ * reading is a minute old, and when the server refuses us. Never by a timer: an idle client reads nothing.
+ */
+#include "common/base/log.h"
+#include "common/kube/internal.h"
+
+#define REFRESH_EVERY ((usec_t)60 * USEC_PER_SEC)
+
+int kube_authorization(const struct kube_client *client, char **ret_header)
+{
+    *ret_header = NULL;
+    if (!client->config->token)
+        return 0;
+    if (asprintf(ret_header, "Authorization: Bearer %s", client->config->token) < 0) {
+        *ret_header = NULL;
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+bool kube_renew_credentials(struct kube_client *client)
+{
+    struct err err = ERR_INIT;
+    struct http_tls tls;
+    int r = kube_config_reload(client->config, &err);
+
+    client->credentials_read = clock_monotonic();
+    if (r < 0)
+        log_debug("credentials stay as they are: %s", err_text(&err));
+    if (r <= 0)
+        return false;
+    tls = kube_config_tls(client->config);
+    /* Out of memory leaves the old ones; the next refusal comes back here. */
+    (void)http_client_set_tls(client->requests, &tls);
+    (void)http_client_set_tls(client->watches, &tls);
+    return true;
+}
+
+void kube_refresh_credentials(struct kube_client *client, usec_t now)
+{
+    const struct kube_config *c = client->config;
+
+    if (!c->token_file && !c->cert_file && !c->key_file && !c->ca_file)
+        return;
+    if (now >= usec_add(client->credentials_read, REFRESH_EVERY))
+        (void)kube_renew_credentials(client);
+}
