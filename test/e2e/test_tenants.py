@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Nobody gets a root that is not theirs, and nothing is lost by trying."""
+import json
+import sys
+
+from harness import GROUP, case, eventually, expect, kubectl, main, node, shell
+
+DIR = "/.stoppablecontainer"
+
+
+def volume(role, instance, name, **more):
+    return {"name": "stoppablecontainer", "csi": {"driver": GROUP, "readOnly": True, "volumeAttributes": {
+        "role": role, "instance": instance, "name": name, "containers": "main", "attach": "Pivot", **more}}}
+
+
+def pod(name, vol, command, image="sc.test/debian:1", security=None, **spec):
+    container = {"name": "main", "image": image, "command": command, "volumeMounts": [
+        {"name": "stoppablecontainer", "mountPath": DIR, "readOnly": True}]}
+    if security:
+        container["securityContext"] = security
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
+        "containers": [container], "volumes": [vol], "terminationGracePeriodSeconds": 1, "restartPolicy": "Never", **spec}}
+
+
+def never_starts(ns, name, pattern):
+    """The kubelet shows the agent's refusal as an event, and no container of the pod runs."""
+    def refused():
+        out = ns.kubectl("get", "events", "--field-selector", "involvedObject.name=%s,reason=FailedMount" % name, "-o",
+                         "jsonpath={.items[*].message}").stdout
+        return pattern in out and out
+    eventually("FailedMount of %s with %r" % (name, pattern), refused)
+    state = ns.get("pod/" + name)["status"].get("containerStatuses", [{}])[0].get("state", {})
+    expect("running" not in state and "terminated" not in state, "a container of %s ran: %r" % (name, state))
+
+
+def victim(ns, name="box"):
+    ns.start(name, shell(script="echo secret > /secret; exec sleep infinity", terminationGracePeriodSeconds=1))
+    eventually("the secret", lambda: ns.exec(name, "cat", "/secret", check=False).returncode == 0)
+    return ns.instance_uid(name)
+
+
+def unharmed(ns, uid, name="box"):
+    expect(ns.sh(name, "cat /secret") == "secret" and ns.instance_uid(name) == uid, "the victim was harmed")
+    ns.running(name, False)
+    ns.running(name, True)
+    expect(ns.sh(name, "cat /secret") == "secret", "the victim's root was harmed")
+
+
+@case
+def other_namespace_gets_no_root(ns):
+    uid = victim(ns)
+    other = ns.name + "-x"
+    kubectl("create", "namespace", other)
+    try:
+        for role, name in (("consumer", "box"), ("provider", "box-provider")):
+            thief = pod(name, volume(role, uid, "box"), [DIR + "/execwrap", "run", "--", "cat", "/secret"])
+            kubectl("-n", other, "apply", "-f", "-", stdin=json.dumps(thief))
+        for name in ("box", "box-provider"):
+            eventually("a refusal or wait of " + name, lambda: kubectl(
+                "-n", other, "get", "events", "--field-selector", "involvedObject.name=%s,reason=FailedMount" % name,
+                "-o", "name").stdout, 150)
+            logs = kubectl("-n", other, "logs", name, check=False).stdout
+            expect("secret" not in logs, "the other tenant read the root: " + logs)
+        unharmed(ns, uid)
+    finally:
+        kubectl("delete", "namespace", other, "--timeout=120s")
+
+
+@case
+def reclaim_from_elsewhere_is_refused(ns):
+    uid = victim(ns)
+    ns.apply(pod("reclaim-" + uid, volume("reclaim", uid, "box", namespace=ns.name), ["true"]))
+    never_starts(ns, "reclaim-" + uid, "reclaim")
+    ns.delete("pod/reclaim-" + uid)
+    unharmed(ns, uid)
+
+
+@case
+def second_provider_and_consumer_are_refused(ns):
+    uid = victim(ns)
+    ns.apply(pod("imposter", volume("provider", uid, "box"), [DIR + "/pause"]),
+             pod("imposter2", volume("consumer", uid, "box"), ["cat", "/secret"]))
+    never_starts(ns, "imposter", "box-provider")
+    never_starts(ns, "imposter2", "box")
+    ns.delete("pod/imposter", "pod/imposter2")
+    unharmed(ns, uid)
+
+
+@case
+def forged_volume_context(ns):
+    uid = victim(ns)
+    forged = volume("consumer", uid, "box", **{"csi.storage.k8s.io/pod.name": "box", "csi.storage.k8s.io/pod.namespace": ns.name})
+    ns.apply(pod("forger", forged, ["cat", "/secret"]))
+    never_starts(ns, "forger", "box")
+    ns.delete("pod/forger")
+    writable = volume("provider", "00000000-0000-4000-8000-000000000000", "w")
+    writable["csi"]["readOnly"] = False
+    ns.apply(pod("w-provider", writable, [DIR + "/pause"]))
+    never_starts(ns, "w-provider", "readOnly")
+    ns.delete("pod/w-provider")
+    for bad in ("../../../etc", "a" * 300, "", "x/y"):
+        ns.apply(pod("bad", volume("provider", bad, "bad"), [DIR + "/pause"]))
+        never_starts(ns, "bad", "instance")
+        ns.delete("pod/bad")
+    unharmed(ns, uid)
+
+
+# Speaks the agent's protocol by itself, so that it can connect in one mount namespace and ask from another. Arguments:
+# frame (hex), path of the socket, path of a namespace to enter or "-" or "unshare", "before" or "after" the connect.
+ATTACKER = r"""
+use Socket;
+my ($frame, $path, $ns, $when) = @ARGV;
+sub enter {
+    return if $ns eq "-";
+    if ($ns eq "unshare") { syscall(272, 0x20000) == 0 or die "unshare: $!"; return; }
+    open(my $f, "<", $ns) or die "$ns: $!";
+    syscall(308, fileno($f), 0) == 0 or die "setns: $!";
+}
+enter() if $when eq "before";
+socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
+connect($s, pack_sockaddr_un($path)) or die "connect: $!";
+enter() if $when eq "after";
+syswrite($s, pack("H*", $frame));
+my $type = 131;
+while ($type == 131) { # WAIT: the answer follows
+    my ($head, $rest) = ("", "");
+    while (length($head) < 12) { sysread($s, $head, 12 - length($head), length($head)) or die "closed\n"; }
+    $type = unpack("x5C", $head);
+    my $n = unpack("x8V", $head);
+    while (length($rest) < $n) { sysread($s, $rest, $n - length($rest), length($rest)) or die "closed\n"; }
+    $rest =~ s/[^ -~]//g;
+    print "type=$type $rest\n";
+}
+print "done\n";
+"""
+HELLO = (b"SCaw" + bytes([1, 1, 0, 0]) + (0).to_bytes(4, "little")).hex()
+ATTACH = (b"SCaw" + bytes([1, 2, 0, 0]) + (2).to_bytes(4, "little") + bytes([1, 0])).hex()
+REFUSED = "type=132"
+
+
+def machine_mounts():
+    return node("cat", "/proc/1/mountinfo").stdout
+
+
+@case
+def machine_namespace_gets_and_gives_no_root(ns):
+    """A privileged hostPID pod asks over its own socket, but from the machine's mount namespace."""
+    uid = "11111111-1111-4111-8111-111111111111"
+    pid1 = "/proc/1/ns/mnt"
+    attack = "perl -e \"$A\" %s /proc/$P/root%s/agent.sock %s %%s; " % (HELLO, DIR, pid1)
+    script = "P=$$; " + attack % "before" + attack % "after" + "echo finished; sleep infinity"
+    thief = pod("h-provider", volume("provider", uid, "h"), ["sh", "-c", script], security={"privileged": True}, hostPID=True)
+    thief["spec"]["containers"][0]["env"] = [{"name": "A", "value": ATTACKER}]
+    ns.apply(thief)
+    log = eventually("the attacks' end", lambda: (lambda t: "finished" in t and t)(
+        ns.kubectl("logs", "h-provider", check=False).stdout))
+    expect(log.count(REFUSED) == 2, "not both refused: " + log + ns.kubectl("logs", "h-provider").stderr)
+    expect(uid not in machine_mounts(), "a root was exposed for a process of the machine")
+    ns.delete("pod/h-provider")
+
+    ours = victim(ns)
+    victim_pod = ns.get("pod/box")
+    expect("hostPID" not in victim_pod["spec"], "")
+    unharmed(ns, ours)
+
+
+@case
+def namespace_switched_around_the_connect(ns):
+    """Processes in the consumer's own container that unshare before or after they connect."""
+    ns.start("box", shell(script="echo secret > /secret; exec sleep infinity", terminationGracePeriodSeconds=1,
+                          securityContext={"privileged": True}))
+    uid = ns.instance_uid("box")
+    eventually("the secret", lambda: ns.exec("box", "cat", "/secret", check=False).returncode == 0)
+    for when in ("before", "after"):
+        out = ns.exec("box", "perl", "-e", ATTACKER, ATTACH, DIR + "/agent.sock", "unshare", when, check=False)
+        expect(REFUSED in out.stdout or "closed" in out.stderr, "unshared %s the connect: %s%s" % (when, out.stdout, out.stderr))
+    out = ns.exec("box", "perl", "-e", ATTACKER, ATTACH, DIR + "/agent.sock", "-", "before", check=False)
+    expect("type=130" in out.stdout, "an honest process of an attached container is told so: " + out.stdout + out.stderr)
+    unharmed(ns, uid)
+
+
+@case
+def third_container_gets_nothing(ns):
+    """A container of the same pod that has no preserved root, but mounts the socket."""
+    uid = "22222222-2222-4222-8222-222222222222"
+    provider = pod("t-provider", volume("provider", uid, "t"), [DIR + "/pause"])
+    third = {"name": "third", "image": "sc.test/debian:1", "command": ["perl", "-e", ATTACKER, HELLO, DIR + "/agent.sock", "-",
+             "before"], "volumeMounts": provider["spec"]["containers"][0]["volumeMounts"]}
+    provider["spec"]["containers"].append(third)
+    ns.apply(provider)
+    log = eventually("the third container's end", lambda: ns.kubectl("logs", "t-provider", "-c", "third", check=False).stdout)
+    expect(REFUSED in log, "the third container was served: " + log)
+    ns.delete("pod/t-provider")
+
+
+@case
+def privileged_bidirectional_volume_leaves_the_machine_alone(ns):
+    before = node("cat", "/proc/1/mountinfo").stdout
+    ns.start("box", {
+        "containers": [{"name": "main", "image": "sc.test/debian:1", "securityContext": {"privileged": True},
+                        "command": ["sh", "-c", "mount -t tmpfs t /host/inside; exec sleep infinity"],
+                        "volumeMounts": [{"name": "h", "mountPath": "/host", "mountPropagation": "Bidirectional"}]}],
+        "initContainers": [{"name": "mk", "image": "sc.test/busybox:1", "command": ["mkdir", "-p", "/host/inside"],
+                            "volumeMounts": [{"name": "h", "mountPath": "/host"}]}],
+        "volumes": [{"name": "h", "hostPath": {"path": "/var/lib/kubelet/e2e-" + ns.name, "type": "DirectoryOrCreate"}}],
+        "terminationGracePeriodSeconds": 1})
+    ns.sh("box", "touch /kept")
+    ns.running("box", False)
+    ns.running("box", True)
+    expect(ns.sh("box", "ls /kept") == "/kept", "the root")
+    ns.delete("stc/box")
+    node("sh", "-c", "while umount /var/lib/kubelet/e2e-%s/inside 2>/dev/null; do :; done; rm -rf /var/lib/kubelet/e2e-%s" % (
+        ns.name, ns.name))
+
+    def stable(text):
+        return {line.split(" ")[4] for line in text.splitlines() if "/pods/" not in line and "containerd" not in line
+                and "/instances/" not in line and "netns" not in line}
+    after = node("cat", "/proc/1/mountinfo").stdout
+    expect(stable(before) == stable(after), "the machine's mounts changed: %r" % (stable(before) ^ stable(after)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
