@@ -152,13 +152,18 @@ static struct rpc_result judge(const struct rpc_unary *u, const struct http_resu
 
 static int start(struct rpc_unary *u, struct err *err);
 
-/* A reused connection whose server has gone fails before anything of a reply came. */
+/* A reused connection whose server has gone fails before anything of a reply came. One that the server ended
+ * orderly (GOAWAY, the answer, close) may lose the answer's trailers in curl 7.88. */
 static bool try_again(struct rpc_unary *u, const struct http_result *http)
 {
-    if (http->code >= 0 || http->code == -ETIMEDOUT || http->code == -E2BIG || http->status != 0 ||
-            u->retried)
+    bool dead = http->code < 0 && http->code != -ETIMEDOUT && http->code != -E2BIG && http->status == 0;
+    bool cut = http->code == 0 && http->status == 200 && u->is_grpc && !u->have_status;
+
+    if (u->retried || !(dead || cut))
         return false;
     u->retried = true;
+    u->is_grpc = false;
+    buf_reset(&u->body);
     return start(u, NULL) == 0;
 }
 

@@ -13,7 +13,8 @@
 #include "common/base/log.h"
 #include "common/rpc/server_internal.h"
 
-enum { READ_SIZE = 16 * 1024, SETTINGS_MAX = 32, ACKS_MAX = 100 };
+/* OUT_SIZE: gathered before a send; a piece of nghttp2's is a frame of at most 16 KiB. */
+enum { READ_SIZE = 16 * 1024, OUT_SIZE = 32 * 1024, SETTINGS_MAX = 32, ACKS_MAX = 100 };
 
 /* --- nghttp2's callbacks: they note and submit, and do nothing else ----------------------------------------
  */
@@ -153,42 +154,40 @@ static int new_session(struct rpc_conn *conn)
 /* --- bytes
  * -------------------------------------------------------------------------------------------------- */
 
-/* Sends what there is of data: the number of bytes taken (0: the socket is full), -errno when it is dead. */
-static ssize_t send_some(struct rpc_conn *conn, const void *data, size_t len)
+/* Moves what nghttp2 has to send into out, some pieces at a time, so that an answer is one system call. */
+static int gather(struct rpc_conn *conn)
 {
-    ssize_t n;
+    while (conn->out.len < OUT_SIZE) {
+        const uint8_t *piece;
+        ssize_t len = nghttp2_session_mem_send(conn->session, &piece);
 
-    do
-        n = send(conn->fd, data, len, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    if (n >= 0)
-        return n;
-    return errno == EAGAIN ? 0 : -errno;
+        if (len < 0)
+            return -EPROTO;
+        if (len == 0)
+            return 0;
+        if (buf_append(&conn->out, piece, (size_t)len) < 0)
+            return -ENOMEM;
+    }
+    return 0;
 }
 
 /* Sends what nghttp2 has to send. 1: all gone; 0: the socket is full; <0: the connection is dead. */
 static int send_all(struct rpc_conn *conn)
 {
     for (;;) {
-        const uint8_t *piece;
-        ssize_t n, len;
+        int rc = gather(conn);
+        ssize_t n;
 
-        if (conn->out.len > 0) {
-            n = send_some(conn, conn->out.data, conn->out.len);
-            if (n < 0)
-                return (int)n;
-            buf_consume(&conn->out, (size_t)n);
-            if (conn->out.len > 0)
-                return 0;
-        }
-        len = nghttp2_session_mem_send(conn->session, &piece);
-        if (len <= 0)
-            return len < 0 ? -EPROTO : 1;
-        n = send_some(conn, piece, (size_t)len);
-        if (n < 0)
-            return (int)n;
-        if (n < len && buf_append(&conn->out, piece + n, (size_t)(len - n)) < 0)
-            return -ENOMEM;
+        if (rc < 0)
+            return rc;
+        if (conn->out.len == 0)
+            return 1;
+        n = send(conn->fd, conn->out.data, conn->out.len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EAGAIN)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        buf_consume(&conn->out, n > 0 ? (size_t)n : 0);
     }
 }
 
@@ -291,7 +290,7 @@ int rpc_conn_new(struct rpc_server *server, int fd)
     conn->server = server;
     conn->fd = fd;
     conn->events = EPOLLIN | EPOLLOUT; /* the SETTINGS go out first */
-    buf_init(&conn->out, MIB);
+    buf_init(&conn->out, 4 * OUT_SIZE);
     list_init(&conn->calls);
     list_init(&conn->ready);
     list_init(&conn->gone);

@@ -54,7 +54,7 @@ struct rpc_conn {
     uint32_t events;
     struct loop_source *idle;
     nghttp2_session *session; /* NULL while the connection is being closed */
-    struct buf out; /* what the socket did not take yet of nghttp2's last piece */
+    struct buf out; /* gathered from nghttp2, not yet taken by the socket */
     struct list calls; /* all of them */
     struct list ready; /* received whole, no handler called yet */
     struct list gone; /* stream closed while a handler had the call */
