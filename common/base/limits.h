@@ -22,7 +22,7 @@ enum {
     LIMIT_CONTAINERS = 64, /* containers of one template */
 
     /* rpc. A connection carries one call of the kubelet, which opens a new one for each */
-    LIMIT_RPC_CONNECTIONS = 64,
+    LIMIT_RPC_CONNECTIONS = 512, /* more than publish calls that wait, or they would keep out what they wait for */
     LIMIT_RPC_STREAMS = 16, /* calls at once on one connection */
     LIMIT_RPC_METHODS = 16,
     LIMIT_GRPC_MESSAGE = 4000, /* encoded grpc-message: some clients take 8 KiB of headers in all */
@@ -38,6 +38,7 @@ enum {
     LIMIT_PEERS_VOLUME = 64, /* connections on one agent.sock: one or two of each container, and probes ... */
     LIMIT_PEERS =
             16384, /* ... and on all: as many as LIMIT_PEERS_VOLUME of 256 pods, so none starves others */
+    LIMIT_WAITING = 256, /* publish calls that wait; below LIMIT_RPC_CONNECTIONS */
     LIMIT_CHECKS_VOLUME = 8, /* of these, being looked up in the runtime at once; others wait their turn */
 
     /* mounts */

@@ -17,6 +17,7 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/loop.h"
+#include "node-agent/mounts/mntns.h"
 
 #define WORKER_DEADLINE (5 * USEC_PER_SEC)
 #define WORKER_ABANDON (1 * USEC_PER_SEC)
@@ -37,11 +38,13 @@ struct worker_child {
     size_t n_fds;
 };
 
-/* Runs in the child. Returns 0, or a negative errno with the sentence in err. */
+/* Runs in the child. Returns 0 (or a small positive number, for the caller to understand), or a negative
+ * errno with the sentence in err. */
 typedef int (*worker_fn)(struct worker_child *child, void *data, struct err *err);
 
 struct worker_result {
-    int code; /* 0 or a negative errno; -ETIMEDOUT at the deadline */
+    int code; /* what the function returned; -ETIMEDOUT at the deadline, -EIO when the child died,
+               -ECANCELED by workers_free */
     const char *text; /* the sentence when code < 0 */
     const char *notes; /* NUL-terminated strings, notes_len bytes in all; valid during the callback */
     size_t notes_len;
@@ -49,7 +52,7 @@ struct worker_result {
     size_t n_fds;
 };
 
-/* Called once per started job, from the loop, unless the job was cancelled. */
+/* Called exactly once per started job: from the loop, or from workers_free. */
 typedef void (*worker_done_fn)(struct worker_result *result, void *data);
 
 struct worker_job {
@@ -65,20 +68,24 @@ struct worker_job {
     usec_t deadline; /* 0: WORKER_DEADLINE */
 };
 
-struct worker;
-
 int workers_new(struct loop *loop, struct workers **ret, struct err *err);
-/* Kills what still runs, without waiting; no callback is made. Returns NULL; accepts NULL. */
+/* Kills what still runs, without waiting; the jobs are answered with -ECANCELED. What a child was doing may
+ * be half done: the next attempt repairs it. Returns NULL; accepts NULL. */
 struct workers *workers_free(struct workers *ws);
 DEFINE_CLEANUP_FUNC(struct workers *, workers_free);
 #define _cleanup_workers_ _cleanup_(workers_freep)
 
 /* Starts a child. -EBUSY with the reason when the target still has one or a cap is reached: nothing was
- * started, and the callback is not called. ret (may be NULL) is valid until the callback. */
-int worker_start(struct workers *ws, const struct worker_job *job, struct worker **ret, struct err *err);
+ * started, and the callback is not called. */
+int worker_start(struct workers *ws, const struct worker_job *job, struct err *err);
 
-/* Nobody wants the answer any more: the child is killed and reaped in the background. */
-void worker_cancel(struct worker *w);
+/* In the child: joins the mount namespace and makes sure that "/" there is no root of the machine, whatever
+ * was judged before. Root and working directory are that namespace's "/" then. ret_root (O_PATH) may be NULL.
+ */
+int worker_join(int nsfd, const struct machine *machine, int *ret_root, struct err *err);
+
+/* In the child: adds a string to what the caller gets. Full: dropped, since it is only news. */
+void worker_note(struct worker_child *child, const char *text);
 
 size_t workers_stuck(const struct workers *ws); /* now; for metrics */
 size_t workers_alive(const struct workers *ws);

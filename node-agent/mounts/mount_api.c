@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Thin, and silent: each function is one system call with the flags that are right for us. glibc 2.36 has
+ * wrappers for the mount API, but <sys/mount.h> and <linux/mount.h> cannot be included together there, so the
+ * numbers are called directly.
+ */
+#include "node-agent/mounts/mount_api.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* umount2(2); <sys/mount.h> has them, see above. */
+#define UMOUNT_DETACH 0x00000002
+#define UMOUNT_NO_FOLLOW 0x00000008
+/* mount(2)'s propagation flags, which mount_setattr takes as they are. */
+#define SPREAD_PRIVATE ((uint64_t)1 << 18)
+#define SPREAD_SHARED ((uint64_t)1 << 20)
+
+static uint64_t flags_to_attr(unsigned flags)
+{
+    uint64_t attr = 0;
+
+    if (flags & MOUNT_NOSUID)
+        attr |= MOUNT_ATTR_NOSUID;
+    if (flags & MOUNT_NODEV)
+        attr |= MOUNT_ATTR_NODEV;
+    if (flags & MOUNT_NOEXEC)
+        attr |= MOUNT_ATTR_NOEXEC;
+    if (flags & MOUNT_NOSYMFOLLOW)
+        attr |= MOUNT_ATTR_NOSYMFOLLOW;
+    if (flags & MOUNT_RDONLY)
+        attr |= MOUNT_ATTR_RDONLY;
+    return attr;
+}
+
+static int set_attr(int fd, unsigned at_flags, const struct mount_attr *attr)
+{
+    if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | at_flags, attr, sizeof(*attr)) < 0)
+        return -errno;
+    return 0;
+}
+
+int mount_change(int fd, const struct mount_change *change)
+{
+    struct mount_attr attr = {
+            .attr_set = flags_to_attr(change->set), .attr_clr = flags_to_attr(change->clear)};
+
+    if (change->spread == MOUNT_SPREAD_PRIVATE)
+        attr.propagation = SPREAD_PRIVATE;
+    else if (change->spread == MOUNT_SPREAD_SHARED)
+        attr.propagation = SPREAD_SHARED;
+    return set_attr(fd, change->recursive ? AT_RECURSIVE : 0, &attr);
+}
+
+int mount_clone(int fd, bool recursive)
+{
+    unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+    long tree = syscall(SYS_open_tree, fd, "", flags);
+
+    return tree < 0 ? -errno : (int)tree;
+}
+
+int mount_clone_root(void)
+{
+    long tree = syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+    return tree < 0 ? -errno : (int)tree;
+}
+
+int mount_new_scaffold(void)
+{
+    _cleanup_close_ int fs = -EBADF;
+    long tree;
+
+    fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return -errno;
+    /* One directory and no content, ever. */
+    if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "nr_inodes", "2", 0) < 0 ||
+            syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", "4096", 0) < 0 ||
+            syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0755", 0) < 0 ||
+            syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        return -errno;
+    tree = syscall(
+            SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    return tree < 0 ? -errno : (int)tree;
+}
+
+int mount_move(int tree, int target)
+{
+    if (syscall(SYS_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+        return -errno;
+    return 0;
+}
+
+int mount_pivot(void)
+{
+    return syscall(SYS_pivot_root, ".", ".") < 0 ? -errno : 0;
+}
+
+int mount_detach_cwd(void)
+{
+    return syscall(SYS_umount2, ".", UMOUNT_DETACH) < 0 ? -errno : 0;
+}
+
+int mount_detach_at(int dirfd, const char *name)
+{
+    char path[320];
+    int n;
+
+    n = snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dirfd, name);
+    if (n < 0 || (size_t)n >= sizeof(path) || strchr(name, '/'))
+        return -EINVAL;
+    return syscall(SYS_umount2, path, UMOUNT_DETACH | UMOUNT_NO_FOLLOW) < 0 ? -errno : 0;
+}
+
+int mount_identify(int fd, uint64_t *ret_id, bool *ret_is_root)
+{
+    /* The empty mask: the mount's id and attribute are filled in by the VFS whatever is asked for, a file
+     * system is then free to answer nothing, and FUSE answers so even to those it would refuse. */
+    struct statx sx;
+
+    memset(&sx, 0, sizeof(sx));
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &sx) < 0)
+        return -errno;
+    if (!(sx.stx_mask & STATX_MNT_ID))
+        return -ENOSYS;
+    if (ret_id)
+        *ret_id = sx.stx_mnt_id;
+    if (ret_is_root)
+        *ret_is_root = (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+    return 0;
+}
+
+int mount_caps_probe(struct mount_caps *ret, struct err *err)
+{
+    _cleanup_close_ int lower = -EBADF, upper = -EBADF, top = -EBADF;
+    struct mount_attr nothing = {.attr_set = 0};
+    struct mount_attr nosymfollow = {.attr_set = MOUNT_ATTR_NOSYMFOLLOW};
+    struct mount_caps caps = {.nosymfollow = false, .detached_assembly = false};
+    int r;
+
+    r = set_attr(-EBADF, 0, &nothing);
+    if (r == -ENOSYS)
+        return err_say(err, ENOSYS, "this kernel has no mount_setattr: Linux 5.12 or newer is needed");
+
+    lower = mount_new_scaffold();
+    upper = mount_new_scaffold();
+    top = mount_new_scaffold();
+    if (lower < 0 || upper < 0 || top < 0)
+        return err_set(err, lower < 0 ? lower : upper < 0 ? upper : top, "cannot make a detached mount");
+    caps.nosymfollow = set_attr(top, 0, &nosymfollow) == 0;
+    /* Two levels, as attach builds them. */
+    caps.detached_assembly = mount_move(upper, lower) == 0 && mount_move(top, upper) == 0;
+    *ret = caps;
+    return 0;
+}
