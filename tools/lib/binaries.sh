@@ -7,7 +7,7 @@
 # other. Go modules come from wherever the machine's Go environment says; nothing here names a source.
 #
 # Order: find or fetch Go, build into a directory beside the final one, rename it. A build that was cut short
-# leaves nothing that could be taken for whole.
+# leaves nothing that could be taken for whole. What no cluster was made with for two weeks is removed.
 
 KUBE_PROGRAMS=(etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl)
 
@@ -96,7 +96,10 @@ build_native() {
 ensure_binaries() {
     local lock tmp
     BIN=$CACHE/bin-$(binaries_key)
-    [ -d "$BIN" ] && return
+    if [ -d "$BIN" ]; then
+        touch "$BIN"
+        return
+    fi
     mkdir -p "$CACHE"
     exec {lock}>"$CACHE/lock"
     flock -n "$lock" || { step "waiting for another build into $CACHE" && flock "$lock"; }
@@ -110,6 +113,7 @@ ensure_binaries() {
         build_containerd "$tmp"
         build_runc "$tmp"
         mv "$tmp" "$BIN"
+        find "$CACHE" -maxdepth 1 -name 'bin-*' -mtime +14 -exec rm -rf {} +
         step "programs are in $BIN"
     fi
     exec {lock}>&-

@@ -6,8 +6,9 @@
 #
 # Defaults are kept wherever they work, because what is tested here must hold on other people's clusters. What
 # differs, and why: no leader election (one of each); limits on requests far above the defaults (tests are
-# bursty); evictions by absolute figures (a disk that others fill must not end pods); etcd without fsync (the
-# cluster is thrown away, and survives everything but a crash of the machine).
+# bursty); an API server that ends within seconds though watches are open; evictions by absolute figures (a disk
+# that others fill must not end pods); etcd without fsync (the cluster is thrown away, and survives everything but
+# a crash of the machine).
 
 CONTROL_PLANE=(etcd kube-apiserver kube-controller-manager kube-scheduler)
 NODE_COMPONENTS=(containerd kubelet kube-proxy)
@@ -59,7 +60,7 @@ command_apiserver() {
         --kubelet-client-certificate="$pki/kubelet-client.crt" --kubelet-client-key="$pki/kubelet-client.key"
         --requestheader-client-ca-file="$pki/front-proxy-ca.crt"
         --authorization-mode=Node --authorization-mode=RBAC --enable-admission-plugins=NodeRestriction
-        --max-requests-inflight=3000 --max-mutating-requests-inflight=1000
+        --shutdown-send-retry-after=true --max-requests-inflight=3000 --max-mutating-requests-inflight=1000
         --audit-policy-file="$cfg/audit-policy.yaml" --audit-log-path="$log/audit.log"
         --audit-log-maxsize=1000 --audit-log-maxbackup=1)
 }

@@ -5,12 +5,14 @@
 # first address of a /24, node N the address N + 1. Nothing on the machine forwards or translates: a pod cannot
 # reach anything beyond the machine's end, and the machine's firewall is never touched.
 #
-# The /24 is the first of the ranges set aside for examples and tests (RFC 5737, RFC 2544) that no address or
-# route of the machine overlaps, or $STOPPABLE_SUBNET. It is chosen when a cluster is made and kept with it.
+# The /24 is $STOPPABLE_SUBNET, or the first of a few in the ranges set aside for tests (RFC 5737, RFC 2544) that
+# overlaps no address, route, name server or /etc/hosts entry of the machine. Only few are tried, because such a
+# range can be in use beyond the default route, where nothing here tells of it. It is chosen when a cluster is made
+# and kept with it.
 #
 # shellcheck disable=SC2034 # the files sourced with this one use the networks
 
-SUBNET_CANDIDATES=(198.51.100.0/24 203.0.113.0/24 192.0.2.0/24 198.18.0.0/24 198.19.0.0/24)
+SUBNET_CANDIDATES=(198.51.100.0/24 198.18.51.0/24 198.19.51.0/24)
 
 # The networks inside: they exist only in the nodes' network namespaces.
 POD_NETWORK=10.88.0.0/16
@@ -20,18 +22,21 @@ DNS_SERVICE_IP=10.96.0.10
 
 # choose_subnet CANDIDATE...: prints the first that overlaps nothing. Arguments that are no /24 are an error.
 choose_subnet() {
-    { ip -4 -o addr show | awk '{print $4}' && ip -4 route show table all | awk '{print ($1 ~ /^[0-9]/) ? $1 : $2}'; } |
+    { ip -4 -o addr show | awk '{ print $4 }' && ip -4 route show table all | awk '{ print $1, $2 }' &&
+        awk '{ print $1, $2 }' /etc/resolv.conf /etc/hosts; } |
         python3 -c '
 import ipaddress, sys
 used = []
 for word in sys.stdin.read().split():
     try:
-        used.append(ipaddress.ip_network(word, strict=False))
+        used.append(ipaddress.IPv4Network(word, strict=False))
     except ValueError:
-        pass  # "default", or a word that is no address
+        pass  # a word that is no IPv4 address
 for text in sys.argv[1:]:
-    subnet = ipaddress.ip_network(text)
-    if subnet.version != 4 or subnet.prefixlen != 24:
+    try:
+        subnet = ipaddress.IPv4Network(text)
+        assert subnet.prefixlen == 24
+    except (ValueError, AssertionError):
         sys.exit("not an IPv4 /24: " + text)
     if not any(subnet.overlaps(other) for other in used if other.prefixlen > 0):
         print(subnet)
