@@ -7,10 +7,14 @@
 
 #include <fcntl.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 3072 }; /* a termination message has at most 4096 */
+enum {
+    PART_MAX = 1024, /* bytes; also the longest sentence of the agent: WIRE_TEXT_MAX */
+    LINE_MAX_BYTES = 4096, /* what the kubelet takes of a termination message */
+};
 
 static void put(int fd, const char *line, size_t len)
 {
@@ -34,20 +38,29 @@ static void put_log(const char *path, const char *line, size_t len)
     close(fd);
 }
 
+/* Appends a part, cut to its cap and to what the line has room for. Returns the line's new length. */
+static size_t append(char *line, size_t len, const char *part)
+{
+    size_t part_len = strnlen(part, PART_MAX + 1);
+    const char *dots = part_len > PART_MAX ? "..." : "";
+
+    for (size_t i = 0; i < part_len && i < PART_MAX && len < LINE_MAX_BYTES - 1; i++) {
+        unsigned char c = (unsigned char)part[i];
+
+        line[len++] = c < ' ' || c == 0x7f ? '?' : (char)c;
+    }
+    for (; *dots != '\0' && len < LINE_MAX_BYTES - 1; dots++)
+        line[len++] = *dots;
+    return len;
+}
+
 void say(const char *log, const char *const *parts)
 {
     static char line[LINE_MAX_BYTES];
     size_t len = 0;
 
-    for (; *parts; parts++) {
-        for (const char *c = *parts; *c != '\0' && len < sizeof line - 4; c++)
-            line[len++] = (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c;
-    }
-    if (len == sizeof line - 4) {
-        line[len++] = '.';
-        line[len++] = '.';
-        line[len++] = '.';
-    }
+    for (; *parts; parts++)
+        len = append(line, len, *parts);
     line[len++] = '\n';
     if (log)
         put_log(log, line, len);
