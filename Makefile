@@ -50,7 +50,7 @@ ctl_lib   := $(filter-out %/main.o,$(ctl_o))
 agent_lib := $(filter-out %/main.o,$(agent_o))
 
 LIBS_ctl   := -lcurl -lcjson -lyaml -lmicrohttpd -lcrypto -lm
-LIBS_agent := -lcurl -lcjson -lnghttp2 -lmount -lcap -lm
+LIBS_agent := -lcurl -lcjson -lnghttp2 -lmount -lcap -lcrypto -lm
 LIBS_all   := -lcurl -lcjson -lyaml -lmicrohttpd -lnghttp2 -lmount -lcap -lcrypto -lm
 
 .PHONY: all check unit priv api e2e lint demo bench fuzz images deploy undeploy cluster-up cluster-down clean format deps
