@@ -33,6 +33,7 @@ static void client_destroy(struct http_client *c)
     if (c->multi)
         (void)curl_multi_cleanup(c->multi);
     (void)loop_remove(c->timer);
+    (void)loop_remove(c->queue_timer);
     free(c->unix_socket);
     (void)http_client_set_tls(c, NULL);
     free(c);
@@ -122,8 +123,7 @@ static void finish(struct http_request *req, CURLcode rc)
 
     http_outcome(req, rc, &result, &err);
     (void)curl_multi_remove_handle(req->client->multi, req->easy);
-    list_remove(&req->node);
-    req->state = HTTP_FINISHED;
+    http_request_move(req, NULL, HTTP_FINISHED);
     req->on_done(req, &result, req->user);
     http_request_free(req);
 }
@@ -147,9 +147,8 @@ static void reap_messages(struct http_client *c)
 
 static void add(struct http_request *req)
 {
-    CURLMcode rc = curl_multi_add_handle(req->client->multi, req->easy);
-
-    if (rc == CURLM_OK) {
+    if (http_request_set_deadline(req, clock_monotonic()) == CURLE_OK &&
+            curl_multi_add_handle(req->client->multi, req->easy) == CURLM_OK) {
         http_request_move(req, &req->client->running, HTTP_RUNNING);
         return;
     }
@@ -180,7 +179,7 @@ static void client_settle(struct http_client *c)
             http_request_free(req);
         } else if ((req = first(&c->broken))) {
             finish(req, CURLE_OK);
-        } else if ((req = first(&c->queued))) {
+        } else if (c->running_count < c->max_running && (req = first(&c->queued))) {
             add(req);
         } else {
             break;
@@ -189,6 +188,43 @@ static void client_settle(struct http_client *c)
     c->depth--;
     if (c->dead)
         client_destroy(c);
+}
+
+static void set_queue_timer(struct http_client *c, usec_t at)
+{
+    c->queue_wakeup = at;
+    (void)loop_timer_set(c->queue_timer, at);
+}
+
+/* Requests whose deadline passes while they wait for others to end. The timer may have been for one that does
+ * not wait any more. */
+static void on_queue_timer(struct loop_source *src, usec_t now, void *data)
+{
+    struct http_client *c = data;
+    usec_t next = USEC_INFINITY;
+
+    (void)src;
+    list_for_each (it, &c->queued) {
+        struct http_request *req = list_entry(it, struct http_request, node);
+
+        if (req->deadline <= now) {
+            req->code = -ETIMEDOUT;
+            http_request_move(req, &c->broken, HTTP_BROKEN);
+        } else if (req->deadline < next) {
+            next = req->deadline;
+        }
+    }
+    set_queue_timer(c, next);
+    client_settle(c);
+}
+
+static void enqueue(struct http_request *req)
+{
+    struct http_client *c = req->client;
+
+    http_request_move(req, &c->queued, HTTP_QUEUED);
+    if (req->deadline < c->queue_wakeup)
+        set_queue_timer(c, req->deadline);
 }
 
 static int global_init(struct err *err)
@@ -201,15 +237,16 @@ static int global_init(struct err *err)
     return 0;
 }
 
-static bool multi_setup(struct http_client *c, long connections)
+/* The limit of connections is kept by our own queue: that of curl 7.88 (MAX_TOTAL_CONNECTIONS) lets waiting
+ * requests wait for ever when driven by multi_socket. MAXCONNECTS is how many may idle. */
+static bool multi_setup(struct http_client *c)
 {
     c->multi = curl_multi_init();
     return c->multi && curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, watch_socket) == CURLM_OK &&
            curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c) == CURLM_OK &&
            curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, set_timer) == CURLM_OK &&
            curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c) == CURLM_OK &&
-           curl_multi_setopt(c->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, connections) == CURLM_OK &&
-           curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, connections) == CURLM_OK;
+           curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)c->max_running) == CURLM_OK;
 }
 
 int http_client_new(
@@ -225,19 +262,22 @@ int http_client_new(
         return err_set(err, ENOMEM, "HTTP client");
     c->loop = loop;
     c->http2 = config->http2_prior_knowledge;
+    c->max_running = config->max_connections ? config->max_connections : DEFAULT_CONNECTIONS;
+    c->queue_wakeup = USEC_INFINITY;
     list_init(&c->queued);
     list_init(&c->running);
     list_init(&c->broken);
     list_init(&c->cancelled);
     r = loop_add_timer(loop, "http timer", on_timer, c, &c->timer);
+    if (r >= 0)
+        r = loop_add_timer(loop, "http queue", on_queue_timer, c, &c->queue_timer);
     if (r >= 0 && config->unix_socket) {
         c->unix_socket = strdup(config->unix_socket);
         r = c->unix_socket ? 0 : -ENOMEM;
     }
     if (r >= 0)
         r = http_client_set_tls(c, config->tls);
-    if (r >= 0 &&
-            !multi_setup(c, config->max_connections ? (long)config->max_connections : DEFAULT_CONNECTIONS))
+    if (r >= 0 && !multi_setup(c))
         r = -ENOMEM;
     if (r < 0) {
         client_destroy(c);
@@ -318,8 +358,8 @@ int http_start(struct http_client *c, const struct http_request_spec *spec, stru
     r = http_request_new(c, spec, &req, err);
     if (r < 0)
         return r;
-    if (c->depth > 0) {
-        http_request_move(req, &c->queued, HTTP_QUEUED);
+    if (c->depth > 0 || c->running_count >= c->max_running) {
+        enqueue(req);
     } else {
         add(req);
         if (req->state == HTTP_BROKEN) {
@@ -334,13 +374,19 @@ int http_start(struct http_client *c, const struct http_request_spec *spec, stru
 
 struct http_request *http_cancel(struct http_request *req)
 {
+    struct http_client *c;
+
     if (!req || req->state == HTTP_FINISHED || req->state == HTTP_CANCELLED)
         return NULL;
-    if (req->client->depth > 0) {
-        http_request_move(req, &req->client->cancelled, HTTP_CANCELLED);
+    c = req->client;
+    if (c->depth > 0) {
+        http_request_move(req, &c->cancelled, HTTP_CANCELLED);
         return NULL;
     }
-    (void)curl_multi_remove_handle(req->client->multi, req->easy);
+    (void)curl_multi_remove_handle(c->multi, req->easy);
     http_request_free(req);
+    /* Its place is free for one that waits; not from in here, where no callback may come. */
+    if (!list_empty(&c->queued))
+        set_queue_timer(c, 0);
     return NULL;
 }

@@ -39,7 +39,7 @@ struct http_client_config {
     const char *unix_socket; /* path of a unix socket to connect to instead of the URL's host */
     bool http2_prior_knowledge; /* gRPC over clear text */
     const struct http_tls *tls;
-    unsigned max_connections; /* 0: 8 */
+    unsigned max_connections; /* and requests at a time: the others wait, within their deadlines. 0: 8 */
 };
 
 struct http_result {
@@ -62,7 +62,7 @@ struct http_request_spec {
     const char *const *headers; /* NULL-terminated "Name: value", or NULL */
     const void *body; /* copied */
     size_t body_len;
-    usec_t timeout; /* whole transfer; USEC_INFINITY: none (a watch) */
+    usec_t timeout; /* whole transfer; USEC_INFINITY: none; 0 is refused */
     usec_t connect_timeout; /* 0: 10 s */
     size_t max_body; /* larger answers end with -E2BIG; 0: no cap (the data callback keeps its own) */
     bool fresh_connection; /* do not reuse one */

@@ -36,8 +36,9 @@ static int code_of(struct http_request *req, CURLcode rc)
 
     if (req->code < 0)
         return req->code;
+    /* curl takes a connection that closed in the middle of the headers for an answer without a body. */
     if (rc == CURLE_OK)
-        return 0;
+        return req->headers_done ? 0 : -ECONNRESET;
     if (rc == CURLE_COULDNT_CONNECT || rc == CURLE_RECV_ERROR || rc == CURLE_SEND_ERROR) {
         (void)curl_easy_getinfo(req->easy, CURLINFO_OS_ERRNO, &os_error);
         /* curl keeps the last errno it met, also that of a connect still under way. */
@@ -74,6 +75,8 @@ void http_outcome(struct http_request *req, CURLcode rc, struct http_result *ret
         (void)err_say(err, E2BIG, "%s: the answer is larger than allowed", req->what);
     else if (req->code < 0)
         (void)err_set(err, req->code, "%s", req->what);
+    else if (rc == CURLE_OK)
+        (void)err_say(err, ret->code, "%s: the answer was cut in its headers", req->what);
     else
         (void)err_say(err, ret->code, "%s: %s", req->what,
                 req->curl_text[0] ? req->curl_text : curl_easy_strerror(rc));

@@ -34,13 +34,16 @@ enum {
 
 void http_request_move(struct http_request *req, struct list *list, enum http_state state)
 {
+    req->client->running_count += (state == HTTP_RUNNING) - (req->state == HTTP_RUNNING);
     list_remove(&req->node);
-    list_append(list, &req->node);
+    if (list)
+        list_append(list, &req->node);
     req->state = state;
 }
 
 void http_request_free(struct http_request *req)
 {
+    req->client->running_count -= req->state == HTTP_RUNNING;
     list_remove(&req->node);
     if (req->easy)
         curl_easy_cleanup(req->easy);
@@ -113,6 +116,10 @@ static size_t on_header_line(char *bytes, size_t size, size_t count, void *data)
         return 0;
     }
     req->header_bytes += len;
+    if (is_space(bytes[0]))
+        req->headers_done = true;
+    else if (len > 5 && memcmp(bytes, "HTTP/", 5) == 0)
+        req->headers_done = false;
     if (!req->on_header)
         return len;
     line = strndup(bytes, len);
@@ -250,6 +257,15 @@ static long to_ms(usec_t delay)
     return ms > INT32_MAX ? INT32_MAX : (long)ms;
 }
 
+CURLcode http_request_set_deadline(struct http_request *req, usec_t now)
+{
+    CURLcode rc = CURLE_OK;
+
+    if (req->deadline != USEC_INFINITY)
+        SET(TIMEOUT_MS, req->deadline > now ? to_ms(req->deadline - now) : 1L);
+    return rc;
+}
+
 static CURLcode set_connection(struct http_request *req, const struct http_request_spec *spec)
 {
     const struct http_client *c = req->client;
@@ -268,7 +284,6 @@ static CURLcode set_connection(struct http_request *req, const struct http_reque
     SET(TCP_KEEPINTVL, (long)KEEPALIVE_INTERVAL_S);
     SET(FRESH_CONNECT, spec->fresh_connection || spec->own_connection ? 1L : 0L);
     SET(FORBID_REUSE, spec->own_connection ? 1L : 0L);
-    SET(TIMEOUT_MS, spec->timeout == USEC_INFINITY ? 0L : to_ms(spec->timeout));
     SET(CONNECTTIMEOUT_MS, spec->connect_timeout ? to_ms(spec->connect_timeout) : (long)CONNECT_TIMEOUT_MS);
     return rc;
 }
@@ -324,16 +339,20 @@ static CURLcode set_all(struct http_request *req, const struct http_request_spec
 int http_request_new(struct http_client *c, const struct http_request_spec *spec, struct http_request **ret,
         struct err *err)
 {
-    struct http_request *req = calloc(1, sizeof(*req));
+    struct http_request *req;
     CURLcode rc;
     int r;
 
+    if (spec->timeout == 0)
+        return err_say(err, EINVAL, "%s %s: a request without a deadline", spec->method, spec->url);
+    req = calloc(1, sizeof(*req));
     if (!req)
         return err_set(err, ENOMEM, "HTTP request");
     list_init(&req->node);
     req->client = c;
     req->state = HTTP_QUEUED;
     req->max_body = spec->max_body;
+    req->deadline = usec_add(clock_monotonic(), spec->timeout);
     req->on_data = spec->on_data;
     req->on_header = spec->on_header;
     req->on_done = spec->on_done;
