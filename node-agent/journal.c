@@ -4,7 +4,7 @@
  *
  *     {"version":1,"role":"provider","id":"csi-...","volume":"stoppablecontainer",
  *      "pod":{"namespace":"..","name":"..","uid":".."},"instance":{"namespace":"..","name":"..","uid":".."},
- *      "chroot":false,"providerUid":"..","lost":"..",
+ *      "providerUid":"..","lost":"..",
  *      "containers":[{"name":"main","readOnly":false,"id":"<container id>"}]}
  *
  * Fields without a value are absent. The directory is only the agent's, but it is read as if it were not: a
@@ -78,8 +78,6 @@ static int encode_head(struct json *root, const struct volume *v)
         r = encode_ref(root, "pod", v->pod_namespace, v->pod_name, v->pod_uid);
     if (r == 0)
         r = encode_ref(root, "instance", v->instance_namespace, v->instance_name, v->instance_uid);
-    if (r == 0)
-        r = json_set_bool(root, "chroot", v->chroot);
     if (r == 0)
         r = json_set_str(root, "providerUid", v->provider_uid[0] ? v->provider_uid : NULL);
     if (r == 0)
@@ -181,7 +179,6 @@ static int decode_tree(const struct json *root, struct volume *v, struct err *er
         r = err_say(err, EBADMSG, "pod.uid and volume give no directory");
     if (r < 0)
         return r;
-    v->chroot = json_bool_or(root, "chroot", false);
     (void)snprintf(v->lost, sizeof(v->lost), "%s", json_str_or(root, "lost", ""));
     json_for_each (node, json_at(root, "containers")) {
         r = decode_container(node, v, i++, err);

@@ -51,7 +51,6 @@ struct volume {
     char instance_namespace[LIMIT_NAMESPACE + 1]; /* the pod's, but for reclaim */
     char instance_uid[LIMIT_UID + 1];
     char instance_name[LIMIT_NAME + 1];
-    bool chroot; /* attach: Chroot */
     char provider_uid[LIMIT_UID + 1]; /* consumer: uid of the provider pod it was published for */
     char lost[VOLUME_REASON_MAX]; /* provider: why its root is lost, "" while it is not */
     size_t n_containers;

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The consumer's side (agent.h): a container asks for its root.
+ *
+ * One attach at a time for each container name; who else asks meanwhile (a probe beside the first process)
+ * waits and shares its result. A container that has its root is answered at once. What the attach needs
+ * beside the two roots: the provider's image's VOLUMEs, and the mounts that the kubelet asked for, both of
+ * which decide what is carried (mounts/carry.h); the working directory as the runtime has it.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "common/base/log.h"
+#include "common/names.h"
+#include "node-agent/agent.h"
+#include "node-agent/mounts/attach.h"
+#include "node-agent/mounts/expose.h"
+#include "node-agent/rootdir.h"
+
+static int kill_init(const struct peer *peer)
+{
+    return syscall(SYS_pidfd_send_signal, peer->init.pidfd, SIGKILL, NULL, 0) < 0 ? -errno : 0;
+}
+
+void consumer_kill(struct served *consumer, const char *reason)
+{
+    for (size_t i = 0; i < consumer->n_slots; i++) {
+        const struct slot *s = &consumer->slots[i];
+        int r = s->peer ? kill_init(s->peer) : -ESRCH;
+
+        if (r == 0)
+            log_info("pod %s/%s: container %s ended: %s", consumer->volume->pod_namespace,
+                    consumer->volume->pod_name, s->container->name, reason);
+        else if (r != -ESRCH)
+            log_error("pod %s/%s: container %s runs on a lost root and cannot be ended: %s",
+                    consumer->volume->pod_namespace, consumer->volume->pod_name, s->container->name,
+                    strerror(-r));
+    }
+}
+
+/* --- the answer ------------------------------------------------------------------------------------------
+ */
+
+static size_t count(char *const *list)
+{
+    size_t n = 0;
+
+    while (list && list[n])
+        n++;
+    return n;
+}
+
+/* By Kubernetes' rules: no command in the pod: the image's ENTRYPOINT, and its CMD unless the pod has args.
+ */
+static void answer_attached(struct visitor *v, const struct cri_image *image)
+{
+    bool entrypoint = v->request.kind == WIRE_RUN && v->request.want_entrypoint;
+    struct wire_attached reply = {.workdir = v->peer->container->working_dir};
+    uint8_t *frame = malloc(WIRE_REPLY_MAX);
+    int len;
+
+    if (entrypoint) {
+        reply.entrypoint = (const char *const *)image->entrypoint;
+        reply.entrypoint_count = count(image->entrypoint);
+        if (!v->request.have_args) {
+            reply.cmd = (const char *const *)image->cmd;
+            reply.cmd_count = count(image->cmd);
+        }
+    }
+    len = frame ? wire_encode_attached(frame, WIRE_REPLY_MAX, &reply) : -ENOMEM;
+    if (len == -ENOMEM)
+        visitor_refuse(v, true, "the node agent is out of memory");
+    else if (len < 0)
+        visitor_refuse(v, false,
+                "the image's ENTRYPOINT and CMD are too long to be handed over; give the container a "
+                "command");
+    else
+        visitor_end(v, frame, len);
+    free(frame);
+}
+
+static bool has_root(const struct slot *s, const struct peer *peer)
+{
+    return s->attached && s->peer && strcmp(s->peer->container->id, peer->container->id) == 0 &&
+           process_alive(&s->peer->init);
+}
+
+/* --- the attach ------------------------------------------------------------------------------------------
+ */
+
+/* Whether asking again can help. */
+static bool is_passing(int code)
+{
+    return code == -EBUSY || code == -ETIMEDOUT || code == -EAGAIN || code == -ENOMEM || code == -ESRCH;
+}
+
+static void attach_succeeded(struct slot *s)
+{
+    struct served *sv = s->served;
+    const struct volume *v = sv->volume;
+    struct node_instance *in = sv->instance;
+    const char *id = s->attaching->container->id;
+    bool known = strcmp(s->container->id, id) == 0;
+    struct err err = ERR_INIT;
+
+    (void)peer_unref(s->peer);
+    s->peer = take_ptr(s->attaching);
+    s->attached = true;
+    (void)snprintf(s->container->id, sizeof(s->container->id), "%s", id);
+    if (!in->provider || in->provider->volume->lost[0]) {
+        consumer_kill(sv, "its root was lost while it was being attached");
+        return;
+    }
+    log_info("pod %s/%s: container %s has its root", v->pod_namespace, v->pod_name, s->container->name);
+    /* The answers first: the journal is for the next agent, to know what runs on which root. */
+    visitor_settle(sv);
+    if (!known && served_journal(sv, &err) < 0)
+        log_warn("pod %s/%s: %s", v->pod_namespace, v->pod_name, err_text(&err));
+}
+
+static void on_attached(const struct attach_result *result, void *data)
+{
+    struct slot *s = data;
+    struct served *sv = s->served;
+
+    for (size_t i = 0; i < result->n_asides; i++)
+        log_warn("pod %s/%s: container %s: %s was in the way of a mount and is %s now",
+                sv->volume->pod_namespace, sv->volume->pod_name, s->container->name, result->asides[i].path,
+                result->asides[i].moved_to);
+    if (result->code == 0) {
+        attach_succeeded(s);
+    } else {
+        s->attaching = peer_unref(s->attaching);
+        visitor_refuse_name(sv, s->container->name, is_passing(result->code), result->text);
+    }
+    agent_touch(sv->instance);
+    unpublish_continue(sv);
+}
+
+/* The mount namespace is none of those of the instance's other containers. The peer's check has shown that it
+ * is its container's first process's; but that process may have gone elsewhere before. */
+static bool is_elsewhere(const struct served *sv, const struct slot *own, const struct mntns *ns)
+{
+    for (size_t i = 0; i < sv->n_slots; i++) {
+        const struct slot *s = &sv->slots[i];
+
+        if (s != own && s->peer && file_id_equal(&s->peer->ns.id, &ns->id))
+            return true;
+    }
+    return false;
+}
+
+static int attach(
+        struct slot *s, const struct slot *root, const struct peer *peer, int exposed, struct err *err)
+{
+    struct agent *a = s->served->agent;
+    const struct cri_container *c = peer->container;
+    const char **own = calloc(c->n_mounts + 1, sizeof(*own));
+    struct attach_request req = {
+            .pod = s->served->volume->pod_uid,
+            .target = c->id,
+            .machine = &a->machine,
+            .caps = &a->mount_caps,
+            .process = &peer->process,
+            .ns = &peer->ns,
+            .exposed = exposed,
+            .workdir = c->working_dir,
+            .own_mounts = own,
+            .n_own_mounts = c->n_mounts,
+            .image_volumes = (const char *const *)root->image->volumes,
+            .n_image_volumes = root->image->n_volumes,
+            .read_only = s->container->readonly,
+    };
+    int r;
+
+    if (!own)
+        return err_set(err, ENOMEM, "cannot attach");
+    for (size_t i = 0; i < c->n_mounts; i++)
+        own[i] = c->mounts[i].container_path;
+    r = attach_start(a->workers, &req, on_attached, s, err);
+    free(own);
+    return r;
+}
+
+static int attach_begin(struct slot *s, const struct slot *root, struct peer *peer, struct err *err)
+{
+    struct served *provider = root->served;
+    _cleanup_close_ int dir = rootdir_open(
+            s->served->agent->instances_fd, provider->volume->instance_uid, root->container->name);
+    _cleanup_close_ int exposed = -EBADF;
+    int r;
+
+    if (is_elsewhere(provider, NULL, &peer->ns) || is_elsewhere(s->served, s, &peer->ns))
+        return err_say(err, EPERM, "container %s is in the mount namespace of another container",
+                peer->container->container_name);
+    if (dir < 0)
+        return err_set(err, dir, "cannot open the exposed root of container %s", root->container->name);
+    r = expose_open(dir, SC_ROOTFS_DIR, &exposed, err);
+    if (r == 0)
+        r = attach(s, root, peer, exposed, err);
+    if (r == 0)
+        s->attaching = peer_ref(peer);
+    return r;
+}
+
+void consumer_attach(struct visitor *v, struct slot *root)
+{
+    struct slot *s = visitor_slot(v);
+    struct err err = ERR_INIT;
+    int r;
+
+    if (!provider_image(root) || s->attaching)
+        return; /* goes on when it is there */
+    if (has_root(s, v->peer)) {
+        answer_attached(v, root->image);
+        return;
+    }
+    r = attach_begin(s, root, v->peer, &err);
+    if (r < 0)
+        visitor_refuse(v, is_passing(r), err_text(&err));
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an earlier life of the agent left (agent.h). At start, before the kubelet can call:
+ *
+ *   1. the journal is read; a volume whose target directory is there is served again (a new socket in the
+ * place of the old one: pause and execwrap connect again); one whose directory is gone was removed behind our
+ *      back, and is cleaned up
+ *   2. the directories of instances that no provider volume has are removed
+ *   3. the runtime is asked about every journaled container: a provider's that has ended is a root lost; one
+ *      that runs is watched again, and its root found exposed, or exposed again; a consumer's that runs is
+ *      remembered, so that it can be ended if its root is lost. The runtime may be starting too: asked again,
+ *      ever more rarely, until it knows
+ *
+ * pause may say hello before the runtime has answered: whichever comes first settles the root.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "node-agent/agent.h"
+#include "node-agent/journal.h"
+#include "node-agent/rootdir.h"
+
+#define RECOVER_RETRY_MIN (500 * USEC_PER_MSEC)
+#define RECOVER_RETRY_MAX (30 * USEC_PER_SEC)
+
+/* --- containers ------------------------------------------------------------------------------------------
+ */
+
+/* The slot still waits for what the runtime says. */
+static bool is_open(const struct slot *s)
+{
+    if (s->served->volume->role == VOLUME_PROVIDER)
+        return s->container->root == ROOT_ADOPTING && !s->served->volume->lost[0];
+    return !s->peer;
+}
+
+static void ended(struct slot *s)
+{
+    char reason[VOLUME_REASON_MAX];
+
+    if (s->served->volume->role != VOLUME_PROVIDER)
+        return;
+    (void)snprintf(reason, sizeof(reason),
+            "container %s of the provider pod has ended while the node agent was away", s->container->name);
+    provider_lose(s->served->instance, reason);
+}
+
+static void ask_later(struct slot *s, const struct err *why)
+{
+    log_debug("container %.12s: %s", s->container->id, err_text(why));
+    (void)loop_timer_in(s->recover_timer, backoff_next(&s->recover_backoff));
+}
+
+static void found(struct slot *s, struct peer *peer)
+{
+    struct err err = ERR_INIT;
+
+    if (s->served->volume->role == VOLUME_CONSUMER)
+        s->peer = peer_ref(peer);
+    else if (provider_take(s, peer, &err) < 0)
+        ask_later(s, &err);
+}
+
+static void on_status(int code, struct cri_container *container, const struct err *why, void *user)
+{
+    struct slot *s = user;
+    _cleanup_cri_container_ struct cri_container *c = container;
+    _cleanup_peer_ struct peer *peer = NULL;
+    struct err err = ERR_INIT;
+
+    s->recover_request = NULL;
+    if (!is_open(s))
+        return;
+    if (code == -ENOENT || (code == 0 && c->state == CRI_EXITED)) {
+        ended(s);
+    } else if (code < 0) {
+        ask_later(s, why);
+    } else if (c->state != CRI_RUNNING || c->init_pid <= 0) {
+        (void)err_say(&err, EAGAIN, "the runtime does not say whether it runs");
+        ask_later(s, &err);
+    } else if (peer_from_container(c, &s->served->agent->machine, &peer, &err) < 0) {
+        ask_later(s, &err);
+    } else {
+        c = NULL; /* the peer's now */
+        found(s, peer);
+    }
+}
+
+static void ask(struct slot *s)
+{
+    struct err err = ERR_INIT;
+
+    if (cri_container_status(s->served->agent->cri, s->container->id, on_status, s, &s->recover_request) <
+            0) {
+        (void)err_say(&err, ENOMEM, "cannot ask the runtime");
+        ask_later(s, &err);
+    }
+}
+
+static void on_ask(struct loop_source *src, usec_t now, void *data)
+{
+    struct slot *s = data;
+
+    (void)src;
+    (void)now;
+    if (is_open(s))
+        ask(s);
+}
+
+static int recover_containers(struct served *sv, struct err *err)
+{
+    for (size_t i = 0; i < sv->n_slots; i++) {
+        struct slot *s = &sv->slots[i];
+        int r;
+
+        if (!s->container->id[0] || !is_open(s))
+            continue;
+        s->recover_backoff = (struct backoff)BACKOFF_INIT(RECOVER_RETRY_MIN, RECOVER_RETRY_MAX);
+        r = loop_add_timer(sv->agent->loop, "recover", on_ask, s, &s->recover_timer);
+        if (r < 0)
+            return err_set(err, r, "cannot take over volume %s", sv->volume->id);
+        ask(s);
+    }
+    return 0;
+}
+
+/* --- volumes ---------------------------------------------------------------------------------------------
+ */
+
+/* Its target directory is gone: nobody will unpublish it. */
+static void forget(struct agent *a, const struct volume *v)
+{
+    struct err err = ERR_INIT;
+
+    log_info("pod %s/%s: its volume's directory is gone; forgotten", v->pod_namespace, v->pod_name);
+    if (journal_remove(a->volumes_fd, v->id, &err) < 0)
+        log_warn("%s", err_text(&err));
+}
+
+static bool is_taken(const struct node_instance *in, const struct volume *v)
+{
+    if (!instance_is_idle(&in->i) && strcmp(in->i.ns, v->instance_namespace) != 0)
+        return true;
+    return (v->role == VOLUME_PROVIDER && in->provider) || (v->role == VOLUME_CONSUMER && in->consumer);
+}
+
+/* Without a socket (a full disk, say) the volume still counts, and so do its roots. */
+static int listen_again(struct agent *a, const struct volume *v)
+{
+    struct err err = ERR_INIT;
+    int listen_fd = -EBADF;
+
+    if (target_publish(&a->target, v, &listen_fd, &err) < 0)
+        log_error("pod %s/%s: no socket in its volume, nothing in it can start: %s", v->pod_namespace,
+                v->pod_name, err_text(&err));
+    return listen_fd;
+}
+
+static int serve_again(struct agent *a, struct volume *v, struct err *err)
+{
+    struct node_instance *in = agent_instance(a, v->instance_namespace, v->instance_uid);
+    struct served *sv = NULL;
+    int r = 0;
+
+    if (!in)
+        return err_set(err, ENOMEM, "cannot take over the volume");
+    if (v->role != VOLUME_RECLAIM && is_taken(in, v))
+        r = err_say(err, EEXIST, "the journal has another %s volume of instance %s",
+                volume_role_text(v->role), v->instance_uid);
+    if (r == 0)
+        r = served_new(a, in, v, listen_again(a, v), &sv, err);
+    if (r < 0) {
+        agent_instance_put(in);
+        return r;
+    }
+    return recover_containers(sv, err);
+}
+
+static void on_volume(struct volume *v, void *user)
+{
+    struct agent *a = user;
+    struct err err = ERR_INIT;
+    int there = target_exists(&a->target, v->dir);
+
+    if (there == 0) {
+        forget(a, v);
+        (void)volume_free(v);
+        return;
+    }
+    if (there < 0)
+        (void)err_set(&err, there, "cannot look at %s", v->dir);
+    if (there < 0 || serve_again(a, v, &err) < 0) {
+        /* The journal's file stays: the kubelet's next unpublish, or the next start, cleans up. */
+        log_error("pod %s/%s: its volume is not served: %s", v->pod_namespace, v->pod_name, err_text(&err));
+        if (!map_get(a->volumes, v->id))
+            (void)volume_free(v);
+    }
+}
+
+static void on_bad(const char *file, const struct err *err, void *user)
+{
+    (void)user;
+    log_error("journal file %s cannot be used and was moved to volumes/bad: %s", file, err_text(err));
+}
+
+static void on_instance(const char *uid, void *user)
+{
+    struct agent *a = user;
+    const struct node_instance *in = map_get(a->instances, uid);
+    struct err err = ERR_INIT;
+
+    if (in && in->provider)
+        return;
+    if (!volume_is_uid(uid) || rootdir_remove(a->instances_fd, uid, &err) < 0)
+        log_warn("instances/%s belongs to nobody and is left as it is: %s", uid,
+                volume_is_uid(uid) ? err_text(&err) : "its name is no uid");
+    else
+        log_info("instances/%s belonged to nobody and was removed", uid);
+}
+
+int recover_all(struct agent *a, struct err *err)
+{
+    int r = journal_load(a->volumes_fd, on_volume, on_bad, a, err);
+
+    if (r == 0)
+        r = rootdir_list(a->instances_fd, on_instance, a, err);
+    return r;
+}
