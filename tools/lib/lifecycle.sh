@@ -79,10 +79,11 @@ check_programs() {
 check_directories() {
     local path kind
     for path in "$STATE" "$CACHE"; do
-        mkdir -p "$path"
-        [[ $(realpath "$path") != /run/* ]] || die "$path is under /run, which a node covers with its own"
+        [[ $(realpath -m "$path") != /run/* ]] || die "$path is under /run, which a node covers with its own"
     done
-    kind=$(stat -f -c %T "$STATE")
+    path=$STATE
+    until [ -d "$path" ]; do path=$(dirname "$path"); done
+    kind=$(stat -f -c %T "$path")
     case $kind in
     tmpfs | ramfs | overlayfs)
         die "$STATE is on $kind; containers need a disk" "set STOPPABLE_STATE to a directory on a disk"

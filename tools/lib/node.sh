@@ -30,17 +30,13 @@ in_node() (
     node_enter "$1" bash -c "$text" in_node "${@:2}"
 )
 
-# node_launch NODE: starts process 1. The shell writes its stamp while /proc is still the machine's, so the
-# number in it is the machine's.
+# node_launch NODE: makes the namespaces and process 1 in them, and waits until it is there.
 node_launch() {
-    local dir become_init
+    local dir
     dir=$(node_dir "$1")
-    # shellcheck disable=SC2016 # expanded by the shell that becomes process 1
-    become_init="$(cat "$TOOLS/lib/common.sh")"'
-        cd / && read -r pid _ </proc/self/stat &&
-        process_stamp "$pid" >"$1/init.part" && mv "$1/init.part" "$1/init" && hostname "$2" && exec "$3"'
     (cgroup_launch "$1" setsid unshare --fork --propagation private --mount --uts --ipc --net --pid --cgroup -- \
-        bash -c "$become_init" become_init "$dir" "$1" "$BIN/node_init") </dev/null >"$dir/log/init.log" 2>&1 9>&- &
+        bash "$TOOLS/lib/become_init.sh" "$TOOLS/lib/common.sh" "$dir/init" "$1" "$BIN/node_init") \
+        </dev/null >"$dir/log/init.log" 2>&1 9>&- &
     wait_until 10 node_is_on "$1" || die "the namespaces of $1 could not be made" "read $dir/log/init.log"
 }
 
@@ -75,8 +71,9 @@ kill_pids() {
 # node_off NODE: ends every process, and removes what the kernel does not remove by itself. Also right for a node
 # that is half made or was killed: whatever is there goes. Processes are found by the node's cgroups.
 node_off() {
-    local pid pids deadline=$((SECONDS + 60))
-    if pid=$(node_init_pid "$1"); then kill_pids "$pid"; fi
+    local pids first deadline=$((SECONDS + 60))
+    mapfile -t first < <(cgroup_pids "$1")
+    if pids=$(node_init_pid "$1"); then kill_pids "$pids"; fi
     while ! cgroup_is_empty "$1"; do
         mapfile -t pids < <(cgroup_pids "$1")
         [ "$SECONDS" -lt "$deadline" ] || die "processes of $1 do not end: ${pids[*]}" \
@@ -87,4 +84,11 @@ node_off() {
     network_detach "$1" || die "could not remove the interface $(veth_name "$1")"
     wait_until 20 cgroup_is_gone "$1" || die "cgroup directories of $1 stay behind:" "$(cgroup_dirs "$1")"
     rm -f "$(node_dir "$1")/init"
+    # The last zombie is the machine's own init's to collect, which may take it a moment.
+    wait_until 5 pids_are_gone "${first[@]}" || :
+}
+
+pids_are_gone() {
+    local pid
+    for pid in "$@"; do [ ! -d "/proc/$pid" ] || return 1; done
 }
