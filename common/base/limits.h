@@ -41,6 +41,9 @@ enum {
     LIMIT_WAITING = 256, /* publish calls that wait; below LIMIT_RPC_CONNECTIONS */
     LIMIT_CHECKS_VOLUME = 8, /* of these, being looked up in the runtime at once; others wait their turn */
 
+    /* controller: StoppableContainers of a cluster that one controller looks after */
+    LIMIT_KEYS = 100000,
+
     /* mounts */
     LIMIT_MOUNTS = 4096, /* mounts read from one mountinfo */
     LIMIT_MOUNT_STACK = 32, /* mounts detached from one place before giving up */

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See manager.h and manager_internal.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "controller/manager_internal.h"
+#include "controller/text.h"
+
+static void key_free(void *p)
+{
+    struct key *key = p;
+
+    kube_call_cancel(key->call);
+    plan_free(&key->plan);
+    memory_free(&key->memory);
+    free(key);
+}
+
+struct key *manager_key(struct manager *m, const char *namespace, const char *name)
+{
+    char text[KEY_MAX];
+    struct key *key;
+
+    snprintf(text, sizeof(text), "%s/%s", namespace, name);
+    key = map_get(m->keys, text);
+    if (key)
+        return key;
+    key = calloc(1, sizeof(*key));
+    if (!key)
+        return NULL;
+    key->manager = m;
+    key->conflicts = (struct backoff)BACKOFF_INIT(20 * USEC_PER_MSEC, 30 * USEC_PER_SEC);
+    text_copy(key->text, sizeof(key->text), text);
+    text_copy(key->namespace, sizeof(key->namespace), namespace);
+    text_copy(key->name, sizeof(key->name), name);
+    memory_init(&key->memory);
+    if (map_put(m->keys, text, key) < 0) {
+        key_free(key);
+        return NULL;
+    }
+    return key;
+}
+
+static void set_timer(struct manager *m)
+{
+    usec_t at = workqueue_next_at(m->queue);
+
+    if (m->leading && !m->stopping)
+        loop_timer_set(m->timer, at);
+}
+
+void manager_enqueue(struct manager *m, struct key *key)
+{
+    if (!key || workqueue_add(m->queue, key->text) < 0)
+        log_error("cannot note a changed object: out of memory, or more objects than the cap of %d",
+                LIMIT_KEYS);
+    set_timer(m);
+}
+
+static bool nothing_left(const struct observed *o)
+{
+    return !o->sc && !o->sci && !o->consumer && !o->provider && !o->reclaim;
+}
+
+static void forget_key(struct key *key)
+{
+    struct manager *m = key->manager;
+    char text[KEY_MAX];
+
+    text_copy(text, sizeof(text), key->text);
+    workqueue_done(m->queue, text);
+    map_remove(m->keys, text);
+}
+
+/* One plan for one key. What it needs to write or ask is started; the answers come from the loop. */
+static void process(struct key *key)
+{
+    struct manager *m = key->manager;
+    struct observed o = manager_observe(key);
+    int r;
+
+    if (nothing_left(&o)) {
+        forget_key(key);
+        return;
+    }
+    m->busy++;
+    m->stats.plans++;
+    key->step = 0;
+    key->changed = false;
+    key->plan = (struct plan)PLAN_INIT;
+    r = plan_make(&o, m->config, &key->memory, &key->plan);
+    if (r < 0) {
+        log_set_object(key->text);
+        log_error("cannot decide what to do: %s", strerror(-r));
+        log_set_object(NULL);
+        manager_key_done(key, usec_add(o.now, backoff_next(&key->conflicts)));
+        return;
+    }
+    if (key->plan.ask_namespace || key->plan.ask_node[0])
+        manager_ask(key);
+    else
+        manager_run_plan(key);
+}
+
+void manager_key_done(struct key *key, usec_t again_at)
+{
+    struct manager *m = key->manager;
+
+    plan_free(&key->plan);
+    key->call = NULL;
+    m->busy--;
+    if (again_at == 0)
+        (void)workqueue_add(m->queue, key->text);
+    else if (again_at != USEC_INFINITY)
+        (void)workqueue_add_at(m->queue, key->text, again_at);
+    workqueue_done(m->queue, key->text);
+    if (m->stopping && m->busy == 0 && m->stopped) {
+        m->stopped(m->stopped_user);
+        m->stopped = NULL;
+        return;
+    }
+    set_timer(m);
+}
+
+static void on_timer(struct loop_source *src _unused_, usec_t now, void *data)
+{
+    struct manager *m = data;
+    const char *text;
+
+    while (m->leading && !m->stopping && (text = workqueue_take(m->queue, now))) {
+        struct key *key = map_get(m->keys, text);
+
+        if (key)
+            process(key);
+        else
+            workqueue_done(m->queue, text);
+    }
+    set_timer(m);
+}
+
+int manager_new(
+        struct kube_client *client, const struct plan_config *config, struct manager **ret, struct err *err)
+{
+    _cleanup_(manager_freep) struct manager *m = calloc(1, sizeof(*m));
+    int r;
+
+    if (!m)
+        return err_set(err, ENOMEM, "cannot start");
+    m->client = client;
+    m->config = config;
+    m->loop = kube_client_loop(client);
+    m->queue = workqueue_new();
+    m->keys = map_new(LIMIT_KEYS, key_free);
+    if (!m->queue || !m->keys)
+        return err_set(err, ENOMEM, "cannot start");
+    r = loop_add_timer(m->loop, "queue", on_timer, m, &m->timer);
+    if (r < 0)
+        return err_set(err, r, "cannot add the queue's timer");
+    r = manager_watch_start(m, err);
+    if (r < 0)
+        return r;
+    *ret = take_ptr(m);
+    return 0;
+}
+
+struct manager *manager_free(struct manager *m)
+{
+    if (!m)
+        return NULL;
+    for (int i = 0; i < WATCHES; i++) {
+        kube_reflector_free(m->reflectors[i]);
+        kube_store_free(m->stores[i]);
+    }
+    map_free(m->keys);
+    workqueue_free(m->queue);
+    loop_remove(m->timer);
+    free(m);
+    return NULL;
+}
+
+void manager_lead(struct manager *m)
+{
+    m->leading = true;
+    if (manager_synced(m))
+        manager_enqueue_all(m);
+}
+
+void manager_stop(struct manager *m, void (*done)(void *user), void *user)
+{
+    m->stopping = true;
+    loop_timer_set(m->timer, USEC_INFINITY);
+    if (m->busy == 0) {
+        done(user);
+        return;
+    }
+    m->stopped = done;
+    m->stopped_user = user;
+}
+
+bool manager_synced(const struct manager *m)
+{
+    for (int i = 0; i < WATCHES; i++)
+        if (!kube_store_synced(m->stores[i]))
+            return false;
+    return true;
+}
+
+bool manager_leading(const struct manager *m)
+{
+    return m->leading && !m->stopping;
+}
+
+struct manager_stats manager_stats(const struct manager *m)
+{
+    struct manager_stats s = m->stats;
+
+    s.keys = map_size(m->keys);
+    s.queued = workqueue_length(m->queue);
+    return s;
+}

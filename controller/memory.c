@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See memory.h. */
+#include "controller/memory.h"
+
+#include <string.h>
+
+#include "controller/text.h"
+
+/* A refusal is tried again for ever, since nothing tells when its cause goes. */
+#define RETRY_MIN (1 * USEC_PER_SEC)
+#define RETRY_MAX (60 * USEC_PER_SEC)
+#define AGAIN_MIN (1 * USEC_PER_SEC)
+#define AGAIN_MAX (300 * USEC_PER_SEC)
+#define NOTES_MIN (2 * USEC_PER_SEC)
+#define NOTES_MAX (300 * USEC_PER_SEC)
+#define NODE_MIN (10 * USEC_PER_SEC)
+#define NODE_MAX (300 * USEC_PER_SEC)
+
+void memory_init(struct key_memory *m)
+{
+    *m = (struct key_memory){
+            .again = BACKOFF_INIT(AGAIN_MIN, AGAIN_MAX),
+            .notes = BACKOFF_INIT(NOTES_MIN, NOTES_MAX),
+            .node_backoff = BACKOFF_INIT(NODE_MIN, NODE_MAX),
+    };
+    for (size_t i = 0; i < ACT_KINDS; i++)
+        m->retry[i].backoff = (struct backoff)BACKOFF_INIT(RETRY_MIN, RETRY_MAX);
+}
+
+static void retry_clear(struct retry *r)
+{
+    backoff_reset(&r->backoff);
+    free(r->reason);
+    free(r->message);
+    r->reason = NULL;
+    r->message = NULL;
+    r->not_before = 0;
+}
+
+void memory_free(struct key_memory *m)
+{
+    for (size_t i = 0; i < ACT_KINDS; i++)
+        retry_clear(&m->retry[i]);
+}
+
+void memory_set_instance(struct key_memory *m, const char *uid)
+{
+    if (strcmp(m->instance, uid) == 0)
+        return;
+    text_copy(m->instance, sizeof(m->instance), uid);
+    m->consumer = (struct removed_pod){0};
+    m->provider = (struct removed_pod){0};
+    m->unclean = false;
+    m->missing_since = 0;
+    m->node = NODE_UNKNOWN;
+    m->node_at = 0;
+}
+
+void last_run_read(const struct pod_facts *f, struct last_run *ret)
+{
+    *ret = (struct last_run){
+            .started_at = f->first_started_at,
+            .finished_at = f->last_finished_at,
+            .has_exit = f->has_exit,
+            .exit_code = f->exit_code,
+    };
+    text_copy(ret->reason, sizeof(ret->reason), f->reason[0] ? f->reason : f->exit_reason);
+    text_copy(ret->message, sizeof(ret->message), f->message[0] ? f->message : f->exit_message);
+}
+
+void memory_pod_removed(struct key_memory *m, bool is_provider, const struct json *last)
+{
+    struct removed_pod *r = is_provider ? &m->provider : &m->consumer;
+    struct pod_facts f;
+
+    pod_facts_read(last, &f);
+    *r = (struct removed_pod){
+            .known = true,
+            .clean = !f.node[0] || (f.deleting && f.terminal),
+            .terminal = f.terminal || !f.node[0],
+            .started = f.started,
+            .by_surprise = strcmp(m->delete_sent[is_provider ? ACT_PROVIDER_DELETE : ACT_CONSUMER_DELETE],
+                                   f.uid) != 0,
+    };
+    text_copy(r->uid, sizeof(r->uid), f.uid);
+    text_copy(r->node, sizeof(r->node), f.node);
+    last_run_read(&f, &r->run);
+    if (!r->clean)
+        m->unclean = true;
+    m->delete_sent[is_provider ? ACT_PROVIDER_DELETE : ACT_CONSUMER_DELETE][0] = '\0';
+}
+
+void memory_action_failed(struct key_memory *m, enum action_kind kind, const struct failure *failure)
+{
+    struct retry *r = &m->retry[kind];
+    usec_t wait = backoff_next(&r->backoff);
+
+    if (failure->retry_after > wait)
+        wait = failure->retry_after;
+    r->not_before = usec_add(failure->now, wait);
+    r->generation = failure->generation;
+    free(r->reason);
+    free(r->message);
+    r->reason = failure->reason ? strdup(failure->reason) : NULL;
+    r->message = failure->message ? strdup(failure->message) : NULL;
+}
+
+void memory_action_done(struct key_memory *m, enum action_kind kind)
+{
+    retry_clear(&m->retry[kind]);
+}

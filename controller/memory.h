@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the controller remembers of one StoppableContainer between decisions, and may lose at any moment: a
+ * restarted controller begins with an empty memory and comes to the same end, at worst a little later or by a
+ * reclaim pod more. What must not be lost is in the objects' status.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/base/backoff.h"
+#include "common/base/clock.h"
+#include "common/base/limits.h"
+#include "controller/facts.h"
+
+/* The writes, in the order in which a plan may have to make them. */
+enum action_kind {
+    ACT_SC_FINALIZER,
+    ACT_SCI_CREATE,
+    ACT_CONSUMER_CREATE,
+    ACT_PROVIDER_CREATE,
+    ACT_RECLAIM_CREATE,
+    ACT_SC_STATUS,
+    ACT_SCI_STATUS,
+    ACT_EVENT,
+    ACT_SCI_DELETE,
+    ACT_CONSUMER_DELETE,
+    ACT_PROVIDER_DELETE,
+    ACT_RECLAIM_DELETE,
+    ACT_SCI_RELEASE, /* our finalizer away */
+    ACT_SC_RELEASE,
+    ACT_KINDS,
+};
+
+/* A write that failed: when it may be tried again, and in whose words it was refused. */
+struct retry {
+    struct backoff backoff;
+    usec_t not_before; /* monotonic; 0: never failed */
+    int64_t generation; /* of the SC: a changed spec is tried at once */
+    char *reason; /* NULL unless the server refused the object; owned */
+    char *message;
+};
+
+struct last_run {
+    usec_t started_at; /* realtime, 0: it never ran */
+    usec_t finished_at;
+    int exit_code;
+    bool has_exit;
+    char reason[64];
+    char message[256];
+};
+
+/* A pod that is gone, as it was last seen. */
+struct removed_pod {
+    bool known; /* false: none was seen going since this process started */
+    bool clean; /* deleted and terminal when last seen, or never on a node: nothing of it is left there */
+    bool terminal; /* its processes had ended */
+    bool started;
+    bool by_surprise; /* we had not asked for it, and no plan has taken notice of it yet */
+    char uid[LIMIT_UID + 1];
+    char node[LIMIT_NAME + 1];
+    struct last_run run;
+};
+
+enum namespace_state { NAMESPACE_UNKNOWN, NAMESPACE_ACTIVE, NAMESPACE_TERMINATING };
+enum node_state { NODE_UNKNOWN, NODE_READY, NODE_NOT_READY, NODE_GONE };
+
+/* When a status that only says "on the way" is due. */
+struct hold {
+    usec_t since; /* monotonic; 0: nothing is held back */
+};
+
+struct key_memory {
+    char instance[LIMIT_UID + 1]; /* all below that is about pods belongs to this instance */
+    struct removed_pod consumer;
+    struct removed_pod provider;
+    bool unclean; /* some pod of the instance went without our knowing that its node is clean */
+    usec_t missing_since; /* consumer gone and its processes not known to have ended */
+    char reclaimed[LIMIT_UID + 1]; /* the node was found clean of this instance */
+
+    struct retry retry[ACT_KINDS];
+    char delete_sent[ACT_KINDS][LIMIT_UID + 1]; /* uid of the object whose deletion was asked for */
+
+    struct backoff again; /* consumers that ended by themselves */
+    usec_t again_at;
+
+    struct hold sc_hold, sci_hold;
+    struct backoff notes; /* status writes that change words only */
+    usec_t note_at;
+    char warned[64]; /* reason of the last Warning event */
+
+    enum namespace_state namespace;
+    usec_t namespace_at; /* monotonic: when that was asked */
+    enum node_state node;
+    usec_t node_at;
+    struct backoff node_backoff;
+};
+
+void memory_init(struct key_memory *m);
+void memory_free(struct key_memory *m);
+
+/* Forgets all about pods when the instance is another one. */
+void memory_set_instance(struct key_memory *m, const char *uid);
+
+/* A pod of the instance went; last is its last state. */
+void memory_pod_removed(struct key_memory *m, bool is_provider, const struct json *last);
+
+/* An action failed. reason and message are NULL unless the server refused what we sent. */
+struct failure {
+    usec_t now; /* monotonic */
+    usec_t retry_after; /* 0: by our own back-off */
+    int64_t generation;
+    const char *reason;
+    const char *message;
+};
+void memory_action_failed(struct key_memory *m, enum action_kind kind, const struct failure *failure);
+void memory_action_done(struct key_memory *m, enum action_kind kind);
+
+void last_run_read(const struct pod_facts *f, struct last_run *ret);

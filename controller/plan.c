@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The top of the planning: see plan.h. What exists decides the way:
+ *
+ *   no SC, no SCI                  nothing (a reclaim pod that is left goes)
+ *   SC or SCI being deleted        teardown
+ *   SC, no SCI                     first start, or "Stopped"
+ *   SC and its SCI                 fresh root wanted? root lost? else start or stop
+ *   SCI of another SC              wait: the garbage collector deletes it, then teardown
+ */
+#include "controller/plan.h"
+
+#include <string.h>
+
+#include "common/names.h"
+#include "controller/plan_internal.h"
+
+static bool belongs_to_sc(const struct json *sci, const struct json *sc)
+{
+    return object_controlled_by(sci, json_str_or(sc, "metadata.uid", ""));
+}
+
+static void read_pod(const struct view *v, const struct json *pod, struct pod_facts *ret, bool *ret_foreign)
+{
+    bool ours = pod && v->o->sci && object_controlled_by(pod, v->uid);
+
+    pod_facts_read(ours ? pod : NULL, ret);
+    *ret_foreign = pod && !ours;
+}
+
+static int read_view(struct view *v)
+{
+    const struct observed *o = v->o;
+    int r;
+
+    v->uid = json_str_or(o->sci, "metadata.uid", "");
+    v->node = json_str_or(o->sci, "status.nodeName", "");
+    v->root_id = json_str_or(o->sci, "status.rootfs.id", "");
+    if (o->sci)
+        memory_set_instance(v->m, v->uid);
+    read_pod(v, o->consumer, &v->consumer, &v->foreign_consumer);
+    read_pod(v, o->provider, &v->provider, &v->foreign_provider);
+    pod_facts_read(o->reclaim, &v->reclaim);
+    if (o->sci) {
+        const struct json *status = json_field(o->sci, "status");
+
+        v->sci_status = status ? json_copy(status) : json_new_object();
+        if (!v->sci_status)
+            return -ENOMEM;
+    }
+    if (o->sc) {
+        r = template_parse(o->sc, &v->config->rules, &v->template, &v->refusal);
+        if (r < 0 && r != -EINVAL)
+            return r;
+    }
+    return 0;
+}
+
+static int without_instance(struct view *v)
+{
+    const struct json *sc = v->o->sc;
+    int r = 0;
+
+    if (v->o->reclaim && !v->reclaim.deleting)
+        r = plan_delete_pod(v, ACT_RECLAIM_DELETE, v->o->reclaim);
+    if (r < 0 || !sc)
+        return r;
+    if (object_deleting(sc)) {
+        v->no_status = true;
+        if (!object_has_finalizer(sc, SC_FINALIZER))
+            return 0;
+        return plan_release(v, ACT_SC_RELEASE, sc);
+    }
+    return plan_first_start(v);
+}
+
+/* A new reset token throws the root away; so does, without loss, a new template while nothing has ever run.
+ */
+static bool wants_fresh_root(const struct view *v, const char **ret_reason)
+{
+    const char *asked = json_str_or(v->o->sc, "spec.rootfs.resetToken", "");
+    const char *made_for = json_str_or(v->o->sci, "spec.resetToken", "");
+    const char *hash = json_str_or(v->o->sci, "spec.templateHash", "");
+
+    if (strcmp(asked, made_for) != 0) {
+        *ret_reason = "RootfsReset";
+        return true;
+    }
+    *ret_reason = NULL;
+    return v->template.spec && strcmp(hash, v->template.hash) != 0 && plan_root_unused(v);
+}
+
+static int fresh_root(struct view *v, const char *reason)
+{
+    int r = 0;
+
+    v->no_status = true;
+    if (reason)
+        r = plan_event(
+                v, &(struct plan_event){.reason = reason,
+                           .message = "spec.rootfs.resetToken changed: the root filesystem is thrown away"});
+    return r < 0 ? r : plan_delete_instance(v);
+}
+
+static int with_instance(struct view *v)
+{
+    const char *reason;
+    enum root_state root;
+
+    if (wants_fresh_root(v, &reason))
+        return fresh_root(v, reason);
+    root = plan_root_state(v, &v->verdict.intact);
+    if (root == ROOT_ASK) {
+        v->no_status = true;
+        return 0;
+    }
+    if (root == ROOT_LOST)
+        return plan_lost(v);
+    if (root == ROOT_INTACT)
+        opine(&v->verdict.intact, "True", "Intact",
+                "the root filesystem is held by pod %s" SC_PROVIDER_SUFFIX, v->o->name);
+    if (json_bool_or(v->o->sc, "spec.running", false))
+        return plan_start(v);
+    return plan_stop(v);
+}
+
+static int choose(struct view *v)
+{
+    const struct json *sc = v->o->sc, *sci = v->o->sci;
+
+    if (!sci)
+        return without_instance(v);
+    if (object_deleting(sci) || (sc && object_deleting(sc) && belongs_to_sc(sci, sc)))
+        return plan_teardown(v);
+    if (v->m->namespace == NAMESPACE_TERMINATING || !sc) {
+        v->no_status = true;
+        return 0;
+    }
+    if (!belongs_to_sc(sci, sc)) {
+        verdict_phase(v, SC_PHASE_PENDING, NULL, false);
+        opine(&v->verdict.ready, "False", "NameConflict",
+                "the StoppableContainerInstance %s exists and does not belong to this StoppableContainer: it "
+                "is "
+                "neither adopted nor deleted",
+                v->o->name);
+        return 0;
+    }
+    return with_instance(v);
+}
+
+int plan_make(
+        const struct observed *o, const struct plan_config *config, struct key_memory *m, struct plan *p)
+{
+    struct view v = {.o = o, .config = config, .m = m, .p = p};
+    int r;
+
+    r = read_view(&v);
+    if (r == 0)
+        r = choose(&v);
+    if (r == 0 && !v.no_status && v.verdict.phase)
+        r = plan_status(&v);
+    template_free(&v.template);
+    json_free(v.sci_status);
+    return r;
+}
+
+void plan_free(struct plan *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        json_free(p->actions[i].body);
+    p->n = 0;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of the planning share. Only plan_*.c include it.
+ */
+#pragma once
+
+#include "common/base/buf.h"
+#include "controller/plan.h"
+
+enum { VERDICT_TEXT_MAX = 1024 };
+
+/* Condition of an SCI only: False once a pod of it went without our knowing that its node is clean. */
+#define SCI_COND_NODE_CLEAN "NodeClean"
+
+/* One condition as it should be. status NULL: as it was. */
+struct opinion {
+    const char *status; /* "True", "False", "Unknown" */
+    const char *reason;
+    char message[VERDICT_TEXT_MAX];
+};
+
+/* What the state is called. */
+struct verdict { /* phase NULL: nothing is said */
+    const char *phase;
+    const char *sci_phase;
+    bool progress; /* on the way: written only when it lasts */
+    bool problem; /* Ready's reason deserves a Warning event */
+    struct opinion ready;
+    struct opinion scheduled;
+    struct opinion intact;
+    struct opinion clean; /* SCI only */
+};
+
+struct view {
+    const struct observed *o;
+    const struct plan_config *config;
+    struct key_memory *m;
+    struct plan *p;
+
+    const char *uid; /* of the SCI, "" when there is none */
+    struct pod_facts consumer; /* ours; exists is false for somebody else's */
+    struct pod_facts provider;
+    struct pod_facts reclaim;
+    bool foreign_consumer;
+    bool foreign_provider;
+
+    struct template template; /* spec NULL when refused */
+    struct err refusal;
+
+    const char *node; /* SCI status, "" when not known */
+    const char *root_id;
+    struct json *sci_status; /* the new one, being made; owned */
+    struct verdict verdict;
+    bool no_status; /* nothing is said this time */
+};
+
+/* Ways; each returns 0 or -ENOMEM. */
+int plan_start(struct view *v) _must_check_;
+int plan_stop(struct view *v) _must_check_;
+int plan_teardown(struct view *v) _must_check_;
+int plan_first_start(struct view *v) _must_check_; /* no SCI yet */
+int plan_status(struct view *v) _must_check_;
+
+/* The root: intact (or not made yet), lost, or not to be judged before the namespace's state is known. */
+enum root_state { ROOT_NONE, ROOT_INTACT, ROOT_LOST, ROOT_ASK };
+enum root_state plan_root_state(struct view *v, struct opinion *ret_why);
+int plan_lost(struct view *v) _must_check_;
+/* Nothing has ever run on this instance's root. */
+bool plan_root_unused(const struct view *v);
+
+/* Writes. A failed one is left out until its back-off has passed; plan_add_* then only set when to look. */
+bool plan_may(struct view *v, enum action_kind kind);
+int plan_add(struct view *v, enum action_kind kind, const char *name, struct json *body) _must_check_;
+int plan_delete_pod(struct view *v, enum action_kind kind, const struct json *pod) _must_check_;
+int plan_delete_instance(struct view *v) _must_check_;
+int plan_release(struct view *v, enum action_kind kind, const struct json *object) _must_check_;
+struct plan_event {
+    bool warning;
+    const char *reason;
+    const char *message;
+};
+int plan_event(struct view *v, const struct plan_event *event) _must_check_;
+void plan_requeue(struct view *v, usec_t at);
+
+/* Is the namespace known not to be terminating? When not known, it is asked for and false is returned. */
+bool plan_namespace_active(struct view *v);
+/* The node's state, or NODE_UNKNOWN after having asked. max_age: what was learned longer ago is asked again.
+ */
+enum node_state plan_node_state(struct view *v, const char *node, usec_t max_age);
+
+/* Verdicts */
+void opine(struct opinion *o, const char *status, const char *reason, const char *fmt, ...) _printf_(4, 5);
+void verdict_phase(struct view *v, const char *phase, const char *sci_phase, bool progress);
+/* A refusal by the API server (or by us) that stands; false when there is none for this kind. */
+bool verdict_refused(struct view *v, enum action_kind kind);
+void verdict_template_refused(struct view *v);
+/* What keeps a pod from running, in the kubelet's words; false when nothing does. */
+bool verdict_pod_problem(struct view *v, const struct pod_facts *f, const char *pod_name);
+const char *phase_when_idle(const struct view *v);

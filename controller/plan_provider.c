@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The provider at a first start: see plan_provider.h and DESIGN.md, 3 and 10.
+ *
+ * A provider that does not fit on the consumer's node within 30 s: that node is excluded (SCI status) and
+ * both pods go; the next consumer is placed elsewhere. At most five nodes; the last provider then stays
+ * pending, so that it starts by itself when there is room.
+ */
+#include "controller/plan_provider.h"
+
+#include <string.h>
+
+#include "common/names.h"
+#include "controller/affinity.h"
+#include "controller/provider_pod.h"
+
+#define FIT_PATIENCE (30 * USEC_PER_SEC)
+enum { EXCLUDED_NODES_MAX = 5 }; /* maxItems in the CRD */
+
+static const char *provider_name(const struct view *v)
+{
+    return json_str_or(v->o->provider, "metadata.name", "NAME" SC_PROVIDER_SUFFIX);
+}
+
+/* The node that the provider is on, or is meant for. */
+static const char *provider_node(const struct view *v)
+{
+    const char *pinned = affinity_pinned_node(v->o->provider);
+
+    return v->provider.node[0] ? v->provider.node : pinned ? pinned : "";
+}
+
+static bool is_excluded(const struct view *v, const char *node)
+{
+    json_for_each (item, json_at(v->o->sci, "status.excludedNodes")) {
+        const char *text = json_string(item);
+
+        if (text && strcmp(text, node) == 0)
+            return true;
+    }
+    return false;
+}
+
+int plan_adopt_root(struct view *v)
+{
+    struct json *root;
+    int bad = 0;
+
+    if (!v->provider.exists || strcmp(v->root_id, v->provider.uid) == 0)
+        return 0;
+    root = json_ensure_object(v->sci_status, "rootfs");
+    bad |= !root;
+    bad |= json_set_str(root, "id", v->provider.uid);
+    bad |= json_set_str(root, "createdAt", json_str(v->o->provider, "metadata.creationTimestamp"));
+    bad |= json_set_str(v->sci_status, "nodeName", provider_node(v));
+    return bad ? -ENOMEM : 0;
+}
+
+/* First the status forgets the root that never was, so that its end is not taken for a loss. */
+static int forget_root(struct view *v)
+{
+    verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PENDING, true);
+    json_remove(v->sci_status, "rootfs");
+    json_remove(v->sci_status, "nodeName");
+    return 0;
+}
+
+int plan_provider_rejected(struct view *v)
+{
+    const struct pod_facts *p = &v->provider;
+    bool given_up = is_excluded(v, provider_node(v));
+    int r;
+
+    if (!plan_root_unused(v) || !p->exists || !(p->terminal || p->any_ended || p->deleting || given_up))
+        return 0;
+    if (v->root_id[0]) {
+        r = forget_root(v);
+        return r < 0 ? r : 1;
+    }
+    verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PENDING, true);
+    if (!p->deleting && !given_up) {
+        v->verdict.progress = false;
+        v->verdict.problem = true;
+        opine(&v->verdict.ready, "False", p->reason[0] ? p->reason : "ProviderRejected",
+                "pod %s was rejected before it ran and is made again: %s", provider_name(v),
+                p->message[0] ? p->message : p->exit_message);
+    } else {
+        opine(&v->verdict.ready, "False", "Starting", "pod %s is being removed", provider_name(v));
+    }
+    if (!p->deleting && strcmp(v->m->delete_sent[ACT_PROVIDER_DELETE], p->uid) != 0)
+        v->m->again_at = given_up ? 0 : usec_add(v->o->now, backoff_next(&v->m->again));
+    r = p->deleting ? 0 : plan_delete_pod(v, ACT_PROVIDER_DELETE, v->o->provider);
+    if (r == 0 && given_up && v->consumer.exists && !v->consumer.deleting)
+        r = plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);
+    return r < 0 ? r : 1;
+}
+
+static int exclude_node(struct view *v)
+{
+    struct json *list = json_ensure_array(v->sci_status, "excludedNodes");
+
+    if (json_append_str(list, provider_node(v)) < 0)
+        return -ENOMEM;
+    return forget_root(v);
+}
+
+/* The provider waits for the scheduler. */
+static int judge_unplaced(struct view *v)
+{
+    const struct pod_facts *p = &v->provider;
+    size_t excluded = json_len(json_at(v->o->sci, "status.excludedNodes"));
+    usec_t due = usec_add(p->created_at, FIT_PATIENCE);
+
+    verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PROVIDER_STARTING, true);
+    opine(&v->verdict.ready, "False", "Starting", "pod %s waits for the scheduler", provider_name(v));
+    if (!p->unschedulable)
+        return 0;
+    v->verdict.progress = false;
+    v->verdict.problem = true;
+    opine(&v->verdict.ready, "False", p->scheduler_reason, "pod %s does not fit on node %s%s: %s",
+            provider_name(v), provider_node(v),
+            excluded >= EXCLUDED_NODES_MAX ? ", nor did it on five others" : "", p->scheduler_message);
+    v->verdict.scheduled = v->verdict.ready;
+    if (excluded >= EXCLUDED_NODES_MAX || v->consumer.started)
+        return 0;
+    if (v->o->realtime < due) {
+        plan_requeue(v, usec_add(v->o->now, due - v->o->realtime));
+        return 0;
+    }
+    return exclude_node(v);
+}
+
+static int create_provider(struct view *v)
+{
+    const struct pod_request q = {
+            .sc = v->o->sc,
+            .sci = v->o->sci,
+            .template = &v->template,
+            .node = v->consumer.node,
+            .consumer = v->o->consumer,
+    };
+    char name[SC_NAME_MAX + sizeof(SC_PROVIDER_SUFFIX)];
+    struct json *pod;
+    int r;
+
+    verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PENDING, true);
+    opine(&v->verdict.ready, "False", "Starting", "the provider pod is being made");
+    if (!v->template.spec) {
+        verdict_template_refused(v);
+        return 0;
+    }
+    snprintf(name, sizeof(name), "%s" SC_PROVIDER_SUFFIX, v->o->name);
+    if (v->foreign_provider) {
+        v->verdict.progress = false;
+        v->verdict.problem = true;
+        opine(&v->verdict.ready, "False", "NameConflict",
+                "a pod named %s exists that is not ours: it is neither adopted nor deleted", name);
+        return 0;
+    }
+    verdict_refused(v, ACT_PROVIDER_CREATE);
+    if (v->m->again_at > v->o->now)
+        plan_requeue(v, v->m->again_at);
+    if (v->m->again_at > v->o->now || !plan_may(v, ACT_PROVIDER_CREATE))
+        return 0;
+    r = provider_pod_build(&q, &pod);
+    return r < 0 ? r : plan_add(v, ACT_PROVIDER_CREATE, name, pod);
+}
+
+int plan_provider(struct view *v)
+{
+    const struct pod_facts *p = &v->provider;
+    int r;
+
+    if (!p->exists) {
+        r = create_provider(v);
+        return r < 0 ? r : 1;
+    }
+    r = plan_provider_rejected(v);
+    if (r != 0)
+        return r;
+    r = plan_adopt_root(v);
+    if (r < 0)
+        return r;
+    if (!p->node[0]) {
+        r = judge_unplaced(v);
+        return r < 0 ? r : 1;
+    }
+    if (p->all_running)
+        return 0;
+    verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PROVIDER_STARTING, true);
+    opine(&v->verdict.ready, "False", "ProviderStarting", "pod %s is starting on node %s", provider_name(v),
+            p->node);
+    verdict_pod_problem(v, p, provider_name(v));
+    return 1;
+}

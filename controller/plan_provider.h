@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The provider's part of a start. Only plan_start.c includes it.
+ */
+#pragma once
+
+#include "controller/plan_internal.h"
+
+/* The consumer has a node: makes the provider there, notes its root, waits for it. Returns 0 when the
+ * provider runs and the root is noted, 1 when the verdict says what is waited for, -ENOMEM. */
+int plan_provider(struct view *v) _must_check_;
+
+/* Notes the uid of a provider that exists as the root's id, with its node, in the new status of the SCI. */
+int plan_adopt_root(struct view *v) _must_check_;
+
+/* A provider of which nothing can come (rejected, or on a node that has been given up) goes away. Returns 1
+ * when there is one and nothing else may be done before it is gone, else 0; -ENOMEM. */
+int plan_provider_rejected(struct view *v) _must_check_;

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The way up, one write after the other, each made only when what it needs is there:
+ *
+ *   finalizer on the SC -> SCI -> consumer pod -> (it has a node) -> provider pod pinned there -> its uid and
+ *   the node into the SCI's status -> (the agent lets the consumer start) -> Running
+ *
+ * Later starts find the provider and make only the consumer, pinned to the provider's node.
+ */
+#include <string.h>
+
+#include "common/names.h"
+#include "controller/consumer_pod.h"
+#include "controller/plan_internal.h"
+#include "controller/plan_provider.h"
+#include "controller/provider_pod.h"
+
+/* After that long in one piece an earlier failure is forgotten, as the kubelet does. */
+#define STABLE_RUN (600 * USEC_PER_SEC)
+/* The kubelet's first publish call ends after 100 s at the latest; a consumer that was placed this long
+ * before its provider ran may be waiting out a back-off of up to 2 minutes (DESIGN.md, 10). */
+#define BACKOFF_AGE (90 * USEC_PER_SEC)
+#define BACKOFF_PATIENCE (5 * USEC_PER_SEC)
+
+static struct json *new_instance(const struct view *v)
+{
+    _cleanup_json_ struct json *sci = json_new_object();
+    struct json *metadata = sci ? json_ensure_object(sci, "metadata") : NULL;
+    struct json *spec = sci ? json_ensure_object(sci, "spec") : NULL;
+    struct json *owner = json_new_object();
+    int bad = !metadata || !spec;
+
+    bad |= json_set_str(sci, "apiVersion", SC_API_VERSION);
+    bad |= json_set_str(sci, "kind", SCI_KIND);
+    bad |= json_set_str(metadata, "name", v->o->name);
+    bad |= json_set_str(metadata, "namespace", v->o->namespace);
+    bad |= json_append_str(json_ensure_array(metadata, "finalizers"), SC_FINALIZER);
+    bad |= json_set_str(json_ensure_object(metadata, "labels"), SC_LABEL_MANAGED_BY, SC_MANAGED_BY);
+    bad |= json_set_str(owner, "apiVersion", SC_API_VERSION);
+    bad |= json_set_str(owner, "kind", SC_KIND);
+    bad |= json_set_str(owner, "name", v->o->name);
+    bad |= json_set_str(owner, "uid", json_str_or(v->o->sc, "metadata.uid", ""));
+    bad |= json_set_bool(owner, "controller", true);
+    bad |= json_set_bool(owner, "blockOwnerDeletion", true);
+    bad |= json_append(json_ensure_array(metadata, "ownerReferences"), owner);
+    bad |= json_set_str(spec, "stoppableContainerName", v->o->name);
+    bad |= json_set_str(spec, "templateHash", v->template.hash);
+    bad |= json_set_str(spec, "attach", v->template.chroot ? "Chroot" : "Pivot");
+    bad |= json_set_str(spec, "persistence", "Provider");
+    bad |= json_set_str(spec, "resetToken", json_str_or(v->o->sc, "spec.rootfs.resetToken", ""));
+    json_for_each (container, template_containers(&v->template)) {
+        bad |= json_append_str(json_ensure_array(spec, "containers"), json_str_or(container, "name", ""));
+        bad |= json_append_str(json_ensure_array(spec, "images"), json_str_or(container, "image", ""));
+    }
+    return bad ? NULL : take_ptr(sci);
+}
+
+static int add_finalizer(struct view *v)
+{
+    _cleanup_json_ struct json *body = json_new_object();
+    struct json *metadata = body ? json_ensure_object(body, "metadata") : NULL;
+    struct json *list = metadata ? json_ensure_array(metadata, "finalizers") : NULL;
+    int bad = !list;
+    int r = 0;
+
+    bad |= json_set_str(metadata, "resourceVersion", json_str(v->o->sc, "metadata.resourceVersion"));
+    json_for_each (item, json_at(v->o->sc, "metadata.finalizers"))
+        bad |= json_append(list, json_copy(item));
+    bad |= json_append_str(list, SC_FINALIZER);
+    if (bad)
+        return -ENOMEM;
+    if (json_str(v->o->sc, "spec.hostPathPrefix"))
+        r = plan_event(v,
+                &(struct plan_event){.warning = true,
+                        .reason = "HostPathPrefixIgnored",
+                        .message = "spec.hostPathPrefix is ignored: a path on the node is no user's choice"});
+    return r < 0 ? r : plan_add(v, ACT_SC_FINALIZER, v->o->name, take_ptr(body));
+}
+
+int plan_first_start(struct view *v)
+{
+    verdict_phase(v, phase_when_idle(v), NULL, false);
+    if (!json_bool_or(v->o->sc, "spec.running", false)) {
+        opine(&v->verdict.ready, "False", "Stopped", "spec.running is false; it has not been started yet");
+        return 0;
+    }
+    if (!v->template.spec) {
+        verdict_template_refused(v);
+        return 0;
+    }
+    if (v->m->namespace == NAMESPACE_TERMINATING) {
+        v->no_status = true;
+        return 0;
+    }
+    v->verdict.progress = true;
+    opine(&v->verdict.ready, "False", "Starting", "making the instance");
+    if (!object_has_finalizer(v->o->sc, SC_FINALIZER)) {
+        verdict_refused(v, ACT_SC_FINALIZER);
+        return add_finalizer(v);
+    }
+    verdict_refused(v, ACT_SCI_CREATE);
+    return plan_may(v, ACT_SCI_CREATE) ? plan_add(v, ACT_SCI_CREATE, v->o->name, new_instance(v)) : 0;
+}
+
+/* A run that ended and is not to be repeated: the pod may be gone since. The status alone remembers it. */
+static bool has_finished(const struct view *v)
+{
+    const char *phase = json_str_or(v->o->sc, "status.phase", "");
+    const char *root = json_str_or(v->o->sc, "status.rootfs.id", "");
+
+    return (strcmp(phase, SC_PHASE_SUCCEEDED) == 0 || strcmp(phase, SC_PHASE_FAILED) == 0) && v->root_id[0] &&
+           strcmp(root, v->root_id) == 0;
+}
+
+static bool same_containers(const struct view *v)
+{
+    const struct json *names = json_at(v->o->sci, "spec.containers");
+    const struct json *containers = template_containers(&v->template);
+
+    if (json_len(names) != json_len(containers))
+        return false;
+    for (size_t i = 0; i < json_len(names); i++) {
+        const char *had = json_string(json_index(names, i));
+
+        if (!had || strcmp(had, json_str_or(json_index(containers, i), "name", "")) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool may_create_consumer(struct view *v)
+{
+    if (!v->template.spec) {
+        verdict_template_refused(v);
+        return false;
+    }
+    if (!same_containers(v)) {
+        v->verdict.progress = false;
+        v->verdict.problem = true;
+        opine(&v->verdict.ready, "False", "ContainersChanged",
+                "the containers of the template are not those that this instance keeps roots for: change "
+                "them back, "
+                "or set spec.rootfs.resetToken to a new value to start on fresh roots");
+        return false;
+    }
+    if (v->foreign_consumer) {
+        _cleanup_buf_ struct buf owner = BUF_INIT(512);
+
+        object_owner_words(v->o->consumer, &owner);
+        v->verdict.progress = false;
+        v->verdict.problem = true;
+        opine(&v->verdict.ready, "False", "NameConflict",
+                "a pod named %s exists and is controlled by %s: it is neither adopted nor deleted",
+                v->o->name, buf_str(&owner));
+        return false;
+    }
+    if (v->m->again_at > v->o->now) {
+        plan_requeue(v, v->m->again_at);
+        return false;
+    }
+    return true;
+}
+
+static int create_consumer(struct view *v)
+{
+    const struct pod_request q = {
+            .sc = v->o->sc,
+            .sci = v->o->sci,
+            .template = &v->template,
+            .node = v->node[0] ? v->node : NULL,
+            .excluded = json_at(v->o->sci, "status.excludedNodes"),
+            .provider = v->provider.started ? v->o->provider : NULL,
+    };
+    struct json *pod;
+    int r;
+
+    if (!plan_may(v, ACT_CONSUMER_CREATE))
+        return 0;
+    r = consumer_pod_build(&q, &pod);
+    return r < 0 ? r : plan_add(v, ACT_CONSUMER_CREATE, v->o->name, pod);
+}
+
+static int start_without_consumer(struct view *v)
+{
+    bool fresh = !v->node[0];
+    int r;
+
+    if (has_finished(v)) {
+        verdict_phase(v, json_str_or(v->o->sc, "status.phase", ""), SC_PHASE_STOPPED, false);
+        return 0;
+    }
+    if (v->m->consumer.by_surprise && !plan_namespace_active(v)) {
+        v->no_status = true;
+        return 0;
+    }
+    v->m->consumer.by_surprise = false;
+    v->m->missing_since = 0;
+    verdict_phase(v, SC_PHASE_PENDING, fresh ? SC_PHASE_PENDING : SC_PHASE_CONSUMER_STARTING, true);
+    opine(&v->verdict.ready, "False", "Starting", "the consumer pod is being made");
+    r = plan_provider_rejected(v);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    if (!may_create_consumer(v))
+        return 0;
+    verdict_refused(v, ACT_CONSUMER_CREATE);
+    return create_consumer(v);
+}
+
+/* The consumer ended. Its own end counts where the template's restartPolicy says so; an end by the system, or
+ * of a pod that is to run always, is made good. */
+static int after_end(struct view *v)
+{
+    const struct pod_facts *c = &v->consumer;
+    const char *policy = json_str_or(v->o->consumer, "spec.restartPolicy", "Always");
+    bool again = c->by_system || strcmp(policy, "Always") == 0;
+    const char *reason = c->reason[0] ? c->reason : c->exit_reason;
+
+    if (!again) {
+        const char *phase = c->succeeded ? SC_PHASE_SUCCEEDED : SC_PHASE_FAILED;
+
+        verdict_phase(v, phase, SC_PHASE_STOPPED, false);
+        v->verdict.problem = !c->succeeded;
+        opine(&v->verdict.ready, "False", c->succeeded ? "Completed" : "ContainerFailed",
+                "container %s ended with exit code %d%s%s", c->exit_container, c->exit_code,
+                c->exit_message[0] ? ": " : "", c->exit_message);
+        return 0;
+    }
+    verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_CONSUMER_STARTING, false);
+    v->verdict.problem = true;
+    opine(&v->verdict.ready, "False", reason[0] ? reason : "ConsumerFailed",
+            "the consumer pod has ended and is made again%s%s", c->message[0] ? ": " : "", c->message);
+    if (!c->deleting && v->m->again_at <= v->o->now &&
+            strcmp(v->m->delete_sent[ACT_CONSUMER_DELETE], c->uid) != 0)
+        v->m->again_at = usec_add(v->o->now, backoff_next(&v->m->again));
+    return plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);
+}
+
+static void judge_running(struct view *v)
+{
+    const struct pod_facts *c = &v->consumer;
+
+    verdict_phase(v, SC_PHASE_RUNNING, SC_PHASE_RUNNING, false);
+    if (verdict_pod_problem(v, c, v->o->name))
+        return;
+    if (c->ready) {
+        opine(&v->verdict.ready, "True", "Running", "running on node %s", c->node);
+    } else {
+        v->verdict.progress = strcmp(json_str_or(v->o->sc, "status.phase", ""), SC_PHASE_RUNNING) == 0;
+        opine(&v->verdict.ready, "False", "ContainersNotReady", "%s",
+                c->unready_message[0] ? c->unready_message : "the containers are not ready yet");
+    }
+    if (c->all_running_since && v->o->realtime > usec_add(c->all_running_since, STABLE_RUN))
+        backoff_reset(&v->m->again);
+}
+
+/* A publish call that was answered "not yet" may come again only after 2 minutes; a new pod's comes at once.
+ */
+static int unstick(struct view *v)
+{
+    const struct pod_facts *c = &v->consumer, *p = &v->provider;
+    usec_t due = usec_add(p->all_running_since, BACKOFF_PATIENCE);
+
+    if (!p->all_running_since || !c->scheduled_at || c->started || c->waiting_reason[0] ||
+            p->all_running_since < usec_add(c->scheduled_at, BACKOFF_AGE))
+        return 0;
+    if (v->o->realtime < due) {
+        plan_requeue(v, usec_add(v->o->now, due - v->o->realtime));
+        return 0;
+    }
+    return plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);
+}
+
+static int with_scheduled_consumer(struct view *v)
+{
+    int r;
+
+    opine(&v->verdict.scheduled, "True", "Scheduled", "placed on node %s", v->consumer.node);
+    if (v->consumer.running) {
+        judge_running(v);
+        return plan_adopt_root(v);
+    }
+    r = plan_provider(v);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    verdict_phase(v, SC_PHASE_PROVIDER_READY, SC_PHASE_CONSUMER_STARTING, true);
+    opine(&v->verdict.ready, "False", "ConsumerStarting", "the root filesystem is held; pod %s is starting",
+            v->o->name);
+    verdict_pod_problem(v, &v->consumer, v->o->name);
+    return unstick(v);
+}
+
+int plan_start(struct view *v)
+{
+    const struct pod_facts *c = &v->consumer;
+
+    if (!c->exists)
+        return start_without_consumer(v);
+    v->m->consumer.by_surprise = false;
+    if (c->deleting) {
+        verdict_phase(v, SC_PHASE_STOPPING, SC_PHASE_STOPPING, true);
+        opine(&v->verdict.ready, "False", "Restarting", "pod %s is ending; it will be made again",
+                v->o->name);
+        return 0;
+    }
+    if (c->terminal)
+        return after_end(v);
+    if (!c->node[0]) {
+        verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PENDING, true);
+        opine(&v->verdict.ready, "False", "Starting", "pod %s waits for the scheduler", v->o->name);
+        if (!c->unschedulable)
+            return 0;
+        v->verdict.progress = false;
+        v->verdict.problem = true;
+        opine(&v->verdict.ready, "False", c->scheduler_reason, "pod %s: %s", v->o->name,
+                c->scheduler_message);
+        opine(&v->verdict.scheduled, "False", c->scheduler_reason, "pod %s: %s", v->o->name,
+                c->scheduler_message);
+        return plan_provider_rejected(v) < 0 ? -ENOMEM : 0;
+    }
+    return with_scheduled_consumer(v);
+}

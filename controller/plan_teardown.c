@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of an instance: the SCI is marked (deleted, held by our finalizer), the consumer goes, then the
+ * provider, then the node is known to be clean, then the finalizers. Each step waits for the one before, and
+ * a controller that starts in the middle goes on from what it finds.
+ *
+ * "Clean" is known when each pod was last seen terminal and being deleted (the kubelet keeps such an object
+ * until its volumes are unpublished), or was never on a node. Otherwise a reclaim pod asks the node; a node
+ * whose object is gone needs none.
+ */
+#include <string.h>
+
+#include "common/names.h"
+#include "controller/plan_internal.h"
+#include "controller/reclaim_pod.h"
+#include "controller/text.h"
+
+#define NODE_ANSWER_AGE (5 * USEC_PER_SEC)
+#define OVERDUE (30 * USEC_PER_SEC)
+
+static void on_the_way(struct view *v)
+{
+    verdict_phase(v, SC_PHASE_STOPPING, SC_PHASE_STOPPING, true);
+}
+
+/* One pod away. Returns 1 while it is there, 0 when it is not. */
+static int remove_pod(
+        struct view *v, enum action_kind kind, const struct pod_facts *f, const struct json *pod)
+{
+    usec_t overdue = usec_add(f->deletion_deadline, OVERDUE);
+    int r = 0;
+
+    if (!f->exists)
+        return 0;
+    on_the_way(v);
+    opine(&v->verdict.ready, "False", "Deleting", "pod %s is ending", json_str_or(pod, "metadata.name", ""));
+    if (!f->deleting)
+        r = plan_delete_pod(v, kind, pod);
+    else if (v->o->realtime < overdue)
+        plan_requeue(v, usec_add(v->o->now, overdue - v->o->realtime));
+    else {
+        v->verdict.progress = false;
+        v->verdict.problem = true;
+        opine(&v->verdict.ready, "False", "NodeNotResponding",
+                "pod %s should have ended, but node %s does not confirm it: it must come back, be deleted, "
+                "or be "
+                "tainted node.kubernetes.io/out-of-service",
+                json_str_or(pod, "metadata.name", ""), f->node);
+    }
+    return r < 0 ? r : 1;
+}
+
+static bool condition_false(const struct json *object, const char *type)
+{
+    json_for_each (condition, json_at(object, "status.conditions"))
+        if (strcmp(json_str_or(condition, "type", ""), type) == 0)
+            return strcmp(json_str_or(condition, "status", ""), "False") == 0;
+    return false;
+}
+
+/* Nothing remembered: what the status says about the consumer, and for the provider nothing at all. */
+static bool needs_reclaim(const struct view *v)
+{
+    const char *phase = json_str_or(v->o->sci, "status.phase", "");
+    bool ran = phase[0] && strcmp(phase, SC_PHASE_STOPPED) != 0 && strcmp(phase, SC_PHASE_FAILED) != 0 &&
+               strcmp(phase, SC_PHASE_PENDING) != 0;
+
+    if (v->m->unclean || condition_false(v->o->sci, SCI_COND_NODE_CLEAN))
+        return true;
+    return (!v->m->consumer.known && ran) || (!v->m->provider.known && v->root_id[0]);
+}
+
+static const char *last_node(const struct view *v)
+{
+    if (v->node[0])
+        return v->node;
+    return v->m->provider.node[0] ? v->m->provider.node : v->m->consumer.node;
+}
+
+/* The reclaim pod that is there: waits for it, and takes it away when it has answered. */
+static int follow_reclaim(struct view *v)
+{
+    const struct pod_facts *f = &v->reclaim;
+
+    if (f->succeeded)
+        text_copy(v->m->reclaimed, sizeof(v->m->reclaimed), v->uid);
+    if (f->deleting)
+        return 1;
+    if (f->terminal) {
+        if (!f->succeeded && strcmp(v->m->delete_sent[ACT_RECLAIM_DELETE], f->uid) != 0)
+            v->m->again_at = usec_add(v->o->now, backoff_next(&v->m->again));
+        return plan_delete_pod(v, ACT_RECLAIM_DELETE, v->o->reclaim) < 0 ? -ENOMEM : 1;
+    }
+    on_the_way(v);
+    opine(&v->verdict.ready, "False", "WaitingForNode",
+            "waiting for the agent on node %s to confirm that nothing is left of the instance (pod %s in "
+            "namespace %s)",
+            f->node, json_str_or(v->o->reclaim, "metadata.name", ""), v->config->namespace);
+    return 1;
+}
+
+/* Returns 0 when the node is clean, 1 while that is not known. */
+static int reclaim(struct view *v)
+{
+    const char *node = last_node(v);
+    char name[sizeof(SC_RECLAIM_PREFIX) + LIMIT_UID];
+    struct json *pod;
+    int r;
+
+    if (v->reclaim.exists)
+        return follow_reclaim(v);
+    if (strcmp(v->m->reclaimed, v->uid) == 0 || !node[0] || !needs_reclaim(v))
+        return 0;
+    on_the_way(v);
+    opine(&v->verdict.ready, "False", "Deleting", "node %s is asked whether anything is left of the instance",
+            node);
+    verdict_refused(v, ACT_RECLAIM_CREATE);
+    if (v->m->again_at > v->o->now)
+        plan_requeue(v, v->m->again_at);
+    if (v->m->again_at > v->o->now || !plan_may(v, ACT_RECLAIM_CREATE))
+        return 1;
+    switch (plan_node_state(v, node, NODE_ANSWER_AGE)) {
+    case NODE_GONE:
+        return 0;
+    case NODE_UNKNOWN:
+        v->no_status = true;
+        return 1;
+    case NODE_READY:
+    case NODE_NOT_READY:
+    default:
+        break;
+    }
+    r = reclaim_pod_build(v->o->sci, node, v->config->namespace, v->config->reclaim_image, &pod);
+    if (r < 0)
+        return r;
+    snprintf(name, sizeof(name), SC_RECLAIM_PREFIX "%s", v->uid);
+    r = plan_add(v, ACT_RECLAIM_CREATE, name, pod);
+    return r < 0 ? r : 1;
+}
+
+/* What never ran on the root need not be kept waiting for. */
+static int remove_pods(struct view *v)
+{
+    int consumer = remove_pod(v, ACT_CONSUMER_DELETE, &v->consumer, v->o->consumer);
+    int provider = 0;
+
+    if (consumer < 0)
+        return consumer;
+    if (consumer == 0 || plan_root_unused(v))
+        provider = remove_pod(v, ACT_PROVIDER_DELETE, &v->provider, v->o->provider);
+    return provider < 0 ? provider : consumer | provider;
+}
+
+static int release(struct view *v)
+{
+    const struct json *sc = v->o->sc;
+    int r = 0;
+
+    v->no_status = true;
+    if (object_has_finalizer(v->o->sci, SC_FINALIZER))
+        r = plan_release(v, ACT_SCI_RELEASE, v->o->sci);
+    if (r == 0 && sc && object_deleting(sc) && object_has_finalizer(sc, SC_FINALIZER))
+        r = plan_release(v, ACT_SC_RELEASE, sc);
+    return r;
+}
+
+int plan_teardown(struct view *v)
+{
+    int r = 0;
+
+    v->no_status = !v->o->sc;
+    if (!object_deleting(v->o->sci))
+        r = plan_delete_instance(v);
+    if (r == 0)
+        r = remove_pods(v);
+    if (r == 0)
+        r = reclaim(v);
+    if (r == 0 && object_deleting(v->o->sci))
+        r = release(v);
+    return r < 0 ? r : 0;
+}
