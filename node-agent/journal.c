@@ -154,7 +154,7 @@ static int decode_names(const struct json *root, struct volume *v, struct err *e
 static int decode_container(const struct json *node, struct volume *v, size_t i, struct err *err)
 {
     struct volume_container *c = &v->containers[i];
-    char name[sizeof(c->name)];
+    char name[sizeof(c->name)] = "";
     int r = take_text(node, "name", volume_is_label, name, sizeof(name), err);
 
     if (r < 0)

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * node-agent/journal: there and back; what is wrong on disk is moved aside and loses nothing else.
+ */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/base/file.h"
+#include "node-agent/journal.h"
+
+#define POD_UID "01234567-89ab-cdef-0123-456789abcdef"
+#define SCI_UID "11111111-2222-3333-4444-555555555555"
+#define HEX "00112233445566778899aabbccddeeff00112233445566778899aabbccddee"
+#define ID_A "csi-" HEX "aa"
+#define ID_B "csi-" HEX "bb"
+#define CONTAINER HEX "cc"
+
+static char dir_path[] = "/tmp/sc-journal-XXXXXX";
+static int dir;
+
+static void make_dir(void)
+{
+    strcpy(dir_path + strlen(dir_path) - 6, "XXXXXX");
+    cr_assert_not_null(mkdtemp(dir_path));
+    dir = open(dir_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cr_assert_geq(dir, 0);
+}
+
+static void remove_dir(void)
+{
+    char cmd[128];
+
+    close(dir);
+    (void)snprintf(cmd, sizeof(cmd), "rm -rf %s", dir_path);
+    cr_assert_eq(system(cmd), 0);
+}
+
+static struct volume *sample(enum volume_role role, const char *id)
+{
+    struct volume *v = volume_new(role == VOLUME_RECLAIM ? 0 : 2);
+
+    cr_assert_not_null(v);
+    v->role = role;
+    strcpy(v->id, id);
+    strcpy(v->volume_name, "stoppablecontainer");
+    cr_assert_eq(volume_dir(POD_UID, v->volume_name, v->dir), 0);
+    strcpy(v->pod_namespace, "tenant");
+    strcpy(v->pod_name, "box");
+    strcpy(v->pod_uid, POD_UID);
+    strcpy(v->instance_namespace, "tenant");
+    strcpy(v->instance_uid, SCI_UID);
+    if (role == VOLUME_RECLAIM)
+        return v;
+    strcpy(v->instance_name, "box");
+    strcpy(v->containers[0].name, "main");
+    strcpy(v->containers[1].name, "side");
+    v->containers[1].readonly = true;
+    strcpy(v->containers[0].id, CONTAINER);
+    if (role == VOLUME_CONSUMER)
+        strcpy(v->provider_uid, SCI_UID);
+    else
+        strcpy(v->lost, "it \"fell\"\n");
+    return v;
+}
+
+static struct volume *there_and_back(const struct volume *v)
+{
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JOURNAL);
+    struct volume *back = NULL;
+    struct err err = ERR_INIT;
+
+    cr_assert_eq(journal_encode(v, &b, &err), 0, "%s", err_text(&err));
+    cr_assert_eq(journal_decode(buf_str(&b), b.len, &back, &err), 0, "%s: %s", buf_str(&b), err_text(&err));
+    return back;
+}
+
+Test(journal, there_and_back)
+{
+    for (enum volume_role role = VOLUME_PROVIDER; role <= VOLUME_RECLAIM; role++) {
+        _cleanup_volume_ struct volume *v = sample(role, ID_A);
+        _cleanup_volume_ struct volume *back = there_and_back(v);
+
+        /* What a provider's container was doing must be found out anew. */
+        if (role == VOLUME_PROVIDER)
+            v->containers[0].root = ROOT_ADOPTING;
+        cr_expect_eq(
+                memcmp(v, back, sizeof(*v) + v->n_containers * sizeof(v->containers[0])), 0, "role %d", role);
+    }
+}
+
+/* The largest volume there can be fits under the cap. */
+Test(journal, largest)
+{
+    _cleanup_volume_ struct volume *v = volume_new(LIMIT_CONTAINERS);
+    _cleanup_volume_ struct volume *small = sample(VOLUME_PROVIDER, ID_A);
+
+    memcpy(v, small, sizeof(*v));
+    v->n_containers = LIMIT_CONTAINERS;
+    memset(v->pod_name, 'n', LIMIT_NAME);
+    memset(v->instance_name, 'n', LIMIT_NAME);
+    memset(v->lost, '"', sizeof(v->lost) - 1);
+    for (size_t i = 0; i < LIMIT_CONTAINERS; i++) {
+        memset(v->containers[i].name, 'c', LIMIT_NAMESPACE);
+        v->containers[i].name[0] = (char)('a' + i % 26);
+        v->containers[i].name[1] = (char)('a' + i / 26);
+        strcpy(v->containers[i].id, CONTAINER);
+    }
+    volume_free(there_and_back(v));
+}
+
+/* Each breaks one thing in a good text. */
+static const struct {
+    const char *from;
+    const char *to;
+} breaks[] = {
+        {"\"version\":1", "\"version\":2"},
+        {"\"role\":\"consumer\"", "\"role\":\"owner\""},
+        {"\"role\":\"consumer\"", "\"role\":\"reclaim\""},
+        {"\"id\":\"" ID_A "\"", "\"id\":\"../../etc/passwd\""},
+        {"\"volume\":\"stoppablecontainer\"", "\"volume\":\"../..\""},
+        {"\"uid\":\"" POD_UID "\"", "\"uid\":\"..\""},
+        {"\"uid\":\"" SCI_UID "\"", "\"uid\":\"..\""},
+        {"\"name\":\"main\"", "\"name\":\"..\""},
+        {"\"name\":\"main\"", "\"name\":\"side\""},
+        {"\"id\":\"" CONTAINER "\"", "\"id\":\"short\""},
+        {"\"id\":\"" CONTAINER "\"", "\"id\":7"},
+        {"\"providerUid\":\"" SCI_UID "\"", "\"x\":\"y\""},
+        {"\"namespace\":\"tenant\"", "\"namespace\":\"Tenant\""},
+        {"{\"version\"", "[\"version\""},
+};
+
+Test(journal, refuses_what_is_broken)
+{
+    _cleanup_volume_ struct volume *v = sample(VOLUME_CONSUMER, ID_A);
+    _cleanup_buf_ struct buf good = BUF_INIT(LIMIT_JOURNAL);
+
+    cr_assert_eq(journal_encode(v, &good, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(breaks); i++) {
+        _cleanup_buf_ struct buf bad = BUF_INIT(LIMIT_JOURNAL);
+        const char *at = strstr(buf_str(&good), breaks[i].from);
+        struct volume *back = NULL;
+        struct err err = ERR_INIT;
+
+        cr_assert_not_null(at, "%s is not in %s", breaks[i].from, buf_str(&good));
+        buf_append(&bad, good.data, (size_t)(at - good.data));
+        buf_puts(&bad, breaks[i].to);
+        buf_puts(&bad, at + strlen(breaks[i].from));
+        cr_expect_lt(journal_decode(buf_str(&bad), bad.len, &back, &err), 0, "accepted: %s", buf_str(&bad));
+        cr_expect_str_not_empty(err.text);
+        cr_expect_null(back);
+    }
+    for (size_t len = 0; len + 1 < good.len; len++) {
+        struct volume *back = NULL;
+
+        cr_assert_lt(journal_decode(buf_str(&good), len, &back, NULL), 0, "cut at %zu", len);
+    }
+}
+
+static char seen[8][VOLUME_ID_LEN + 1];
+static size_t n_seen;
+static char bad_file[256];
+static size_t n_bad;
+
+static void on_volume(struct volume *v, void *user)
+{
+    (void)user;
+    strcpy(seen[n_seen++], v->id);
+    volume_free(v);
+}
+
+static void on_bad(const char *file, const struct err *err, void *user)
+{
+    (void)user;
+    cr_expect_str_not_empty(err->text);
+    (void)snprintf(bad_file, sizeof(bad_file), "%s", file);
+    n_bad++;
+}
+
+static void load(void)
+{
+    struct err err = ERR_INIT;
+
+    n_seen = n_bad = 0;
+    cr_assert_eq(journal_load(dir, on_volume, on_bad, NULL, &err), 0, "%s", err_text(&err));
+}
+
+TestSuite(journal_dir, .init = make_dir, .fini = remove_dir);
+
+Test(journal_dir, write_load_remove)
+{
+    _cleanup_volume_ struct volume *a = sample(VOLUME_PROVIDER, ID_A);
+    _cleanup_volume_ struct volume *b = sample(VOLUME_CONSUMER, ID_B);
+    struct stat st;
+
+    cr_assert_eq(journal_write(dir, a, NULL), 0);
+    cr_assert_eq(journal_write(dir, b, NULL), 0);
+    cr_assert_eq(journal_write(dir, b, NULL), 0, "again");
+    cr_assert_eq(fstatat(dir, ID_A ".json", &st, 0), 0);
+    cr_assert_eq(st.st_mode & 0777, 0600);
+    load();
+    cr_assert_eq(n_seen, 2);
+    cr_assert_eq(n_bad, 0);
+    cr_assert_eq(journal_remove(dir, ID_A, NULL), 0);
+    cr_assert_eq(journal_remove(dir, ID_A, NULL), 0, "absent is fine");
+    load();
+    cr_assert_eq(n_seen, 1);
+    cr_assert_str_eq(seen[0], ID_B);
+}
+
+/* Half a file, a file under a wrong name, a directory, a link: aside, and the good one is found. */
+Test(journal_dir, bad_files_go_aside)
+{
+    _cleanup_volume_ struct volume *a = sample(VOLUME_PROVIDER, ID_A);
+    struct stat st;
+
+    cr_assert_eq(journal_write(dir, a, NULL), 0);
+    cr_assert_eq(file_replace_at(dir, ID_B ".json", "{\"version\":1", 12, 0600, NULL), 0);
+    load();
+    cr_assert_eq(n_seen, 1);
+    cr_assert_eq(n_bad, 1);
+    cr_assert_str_eq(bad_file, ID_B ".json");
+    cr_assert_eq(fstatat(dir, "bad/" ID_B ".json", &st, 0), 0, "kept");
+    cr_assert_lt(fstatat(dir, ID_B ".json", &st, 0), 0);
+
+    cr_assert_eq(renameat(dir, ID_A ".json", dir, ID_B ".json"), 0, "a good text about another volume");
+    cr_assert_eq(mkdirat(dir, "dir", 0700), 0);
+    cr_assert_eq(symlinkat("/etc/passwd", dir, "link"), 0);
+    load();
+    cr_assert_eq(n_seen, 0);
+    cr_assert_eq(n_bad, 3);
+    load();
+    cr_assert_eq(n_bad, 0, "told once");
+}
+
+/* What a crash leaves of a file being written is no journal entry. */
+Test(journal_dir, temporary_files_are_not_read)
+{
+    cr_assert_eq(file_replace_at(dir, "x", "junk", 4, 0600, NULL), 0);
+    cr_assert_eq(renameat(dir, "x", dir, "." ID_A ".json.tmp"), 0);
+    load();
+    cr_assert_eq(n_seen, 0);
+    cr_assert_eq(n_bad, 0);
+}
