@@ -502,11 +502,15 @@ static int pivot(struct state *s, struct err *err)
     return 0;
 }
 
-/* A failure before the pivot. Nothing to be done about one here: the next attempt finds the rest. */
+/* A failure before the pivot. Nothing to be done about one here: the next attempt finds the rest. From the
+ * top: umount2 goes up to what lies on the scaffold, whatever directory it is called in. */
 static void undo(const struct state *s)
 {
-    if (s->stage_used)
-        (void)detach_tree(s->scaffold >= 0 ? s->scaffold : s->root);
+    if (!s->stage_used)
+        return;
+    (void)detach_tree(s->root);
+    if (s->scaffold >= 0)
+        (void)detach_tree(s->scaffold);
 }
 
 static int attach_new(struct state *s, struct err *err)

@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,7 @@ struct box_spec {
     /* Adds mounts, in the box's namespace before it pivots; `root` is its root to be. */
     void (*mounts)(const char *root);
     bool user_ns; /* in a user namespace of its own */
+    bool moved_root; /* its root is moved over "/", which is shared, instead of pivoted to */
 };
 
 struct box {
@@ -129,6 +131,13 @@ static void box_pivot(const char *root)
     close(old);
 }
 
+static void box_move_root(const char *root)
+{
+    must(mount(NULL, "/", NULL, MS_SHARED, NULL) == 0);
+    must(chdir(root) == 0 && mount(root, "/", NULL, MS_MOVE, NULL) == 0);
+    must(chroot(".") == 0 && chdir("/") == 0);
+}
+
 _Noreturn static void box_serve(int sock)
 {
     struct box_call call;
@@ -167,7 +176,10 @@ _Noreturn static void box_main(const struct box_spec *spec, int sock, const char
     box_mounts(root);
     if (spec->mounts)
         spec->mounts(root);
-    box_pivot(root);
+    if (spec->moved_root)
+        box_move_root(root);
+    else
+        box_pivot(root);
     must(send(sock, &ready, sizeof(ready), 0) == (ssize_t)sizeof(ready));
     box_serve(sock);
 }

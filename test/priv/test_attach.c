@@ -5,49 +5,11 @@
  */
 #include <sys/statvfs.h>
 
-#include "test/priv/scene.h"
+#include "test/priv/pair.h"
 
 static const char *const own_mounts[] = {"/etc/hosts", "/.stoppablecontainer", "/vol", "/data/kept", "/bidi"};
 static const struct wish usual = {
         .workdir = "/work/dir", .own_mounts = own_mounts, .n_own_mounts = ARRAY_SIZE(own_mounts)};
-
-static void start_pair(
-        struct agent *a, struct box *provider, struct box *consumer, void (*mounts)(const char *root))
-{
-    box_start(provider, &(const struct box_spec){.name = "provider"});
-    must(box_call(provider, do_write, "/marker") == 0);
-    must(agent_expose(a, provider->pid, "rootfs") == 0);
-    box_start(consumer, &(const struct box_spec){.name = "consumer", .mounts = mounts});
-}
-
-static void end_pair(struct agent *a, struct box *provider, struct box *consumer)
-{
-    box_end(consumer);
-    must(expose_remove(a->state, "rootfs", NULL) == 0);
-    box_end(provider);
-}
-
-static void check_in(const struct box *b, const char *path, const char *what)
-{
-    tap_ok(box_call(b, do_exists, path) == 1, "%s", what);
-}
-
-static void check_out(const struct box *b, const char *path, const char *what)
-{
-    tap_ok(box_call(b, do_exists, path) == 0, "%s", what);
-}
-
-/* Twice, by the two ways of assembly. */
-static void both_ways(struct agent *a, void (*play)(struct agent *a))
-{
-    if (a->caps.detached_assembly)
-        play(a);
-    else
-        tap_skip("detached assembly", "the kernel cannot (6.15)");
-    a->caps.detached_assembly = false;
-    printf("# the same, staged\n");
-    play(a);
-}
 
 /* --- what is carried ------------------------------------------------------------------------------------ */
 
@@ -121,7 +83,7 @@ static void carry(struct agent *a)
     tap_ok(strcmp(before, after) == 0, "the machine's mounts are as before");
     free(before);
     free(after);
-    must(system("rm -rf " BOX_BASE "/provider " BOX_BASE "/consumer") == 0);
+    forget_pair();
 }
 
 static void play_carry(struct agent *a)
@@ -198,7 +160,7 @@ static void bidirectional(struct agent *a)
     tap_ok(strcmp(before, after) == 0, "after the container the machine's mounts are the same");
     free(before);
     free(after);
-    must(system("rm -rf " BOX_BASE "/provider " BOX_BASE "/consumer") == 0);
+    forget_pair();
 }
 
 static void make_bidirectional(void)
@@ -244,23 +206,6 @@ static int do_ask_child(const char *path)
     return box_call(&(const struct box){.pid = child_pid, .sock = child_sock}, do_exists, path);
 }
 
-/* What a runtime does for an exec: join by the first process, then look. */
-static bool exec_sees(pid_t pid, const char *path)
-{
-    int fd, status = -1;
-    pid_t child;
-
-    child = fork();
-    must(child >= 0);
-    if (child == 0) {
-        fd = open(at("/proc/%d/ns/mnt", (int)pid), O_RDONLY | O_CLOEXEC);
-        must(fd >= 0 && setns(fd, CLONE_NEWNS) == 0);
-        _exit(access(path, F_OK) == 0 ? 0 : 1);
-    }
-    must(waitpid(child, &status, 0) == child);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
 static void processes(struct agent *a)
 {
     struct box provider, consumer;
@@ -278,7 +223,7 @@ static void processes(struct agent *a)
             "a second time: it has it already");
     check_in(&consumer, "/dev/shm/shm-of-runtime", "and nothing has changed");
     end_pair(a, &provider, &consumer);
-    must(system("rm -rf " BOX_BASE "/provider " BOX_BASE "/consumer") == 0);
+    forget_pair();
 }
 
 static void play_processes(struct agent *a)
