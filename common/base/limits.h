@@ -75,6 +75,7 @@ enum {
 #define LIMIT_GRPC_REPLY (16 * MIB) /* containerd's default */
 
 #define LIMIT_GRPC_HEADERS (16 * KIB) /* of one request, counted as HTTP/2 does */
+#define LIMIT_CRI_INFO (4 * MIB) /* the runtime's verbose document; a spec with all of seccomp is about 40 KiB */
 #define LIMIT_GRPC_BUFFERED (8 * MIB) /* requests being received, all connections of a server together */
 
 /* node files */
