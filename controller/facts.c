@@ -55,12 +55,14 @@ usec_t object_time(const struct json *node, const char *path)
     return t;
 }
 
-/* "has never run": the runtime could not start it, so nothing was written to its root. */
+/* "has never run": the runtime could not start it, or the pod was ended before its turn came (the kubelet
+ * then writes ContainerStatusUnknown, without times). Nothing was written to its root. */
 static bool never_ran(const struct json *terminated)
 {
     const char *reason = json_str_or(terminated, "reason", "");
 
-    return strcmp(reason, "StartError") == 0 || strcmp(reason, "ContainerCannotRun") == 0;
+    return strcmp(reason, "StartError") == 0 || strcmp(reason, "ContainerCannotRun") == 0 ||
+           (strcmp(reason, "ContainerStatusUnknown") == 0 && !object_time(terminated, "startedAt"));
 }
 
 static void note_end(const struct json *status, const struct json *ended, struct pod_facts *f)

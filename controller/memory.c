@@ -20,6 +20,7 @@ void memory_init(struct key_memory *m)
 {
     *m = (struct key_memory){
             .again = BACKOFF_INIT(AGAIN_MIN, AGAIN_MAX),
+            .recreate = BACKOFF_INIT(AGAIN_MIN, AGAIN_MAX),
             .notes = BACKOFF_INIT(NOTES_MIN, NOTES_MAX),
             .node_backoff = BACKOFF_INIT(NODE_MIN, NODE_MAX),
     };

@@ -76,13 +76,15 @@ struct key_memory {
     struct removed_pod provider;
     bool unclean; /* some pod of the instance went without our knowing that its node is clean */
     usec_t missing_since; /* consumer gone and its processes not known to have ended */
-    char reclaimed[LIMIT_UID + 1]; /* the node was found clean of this instance */
 
     struct retry retry[ACT_KINDS];
     char delete_sent[ACT_KINDS][LIMIT_UID + 1]; /* uid of the object whose deletion was asked for */
 
-    struct backoff again; /* consumers that ended by themselves */
+    struct backoff again; /* pods that ended by themselves, or were rejected */
     usec_t again_at;
+    struct backoff recreate; /* whole instances, onLoss: Recreate */
+    usec_t recreate_at;
+    usec_t reclaim_at; /* reclaim pods that failed; distance by `again` */
 
     struct hold sc_hold, sci_hold;
     struct backoff notes; /* status writes that change words only */

@@ -59,12 +59,13 @@ static int read_view(struct view *v)
 static int without_instance(struct view *v)
 {
     const struct json *sc = v->o->sc;
-    int r = 0;
 
-    if (v->o->reclaim && !v->reclaim.deleting)
-        r = plan_delete_pod(v, ACT_RECLAIM_DELETE, v->o->reclaim);
-    if (r < 0 || !sc)
-        return r;
+    if (v->o->reclaim) {
+        v->no_status = true;
+        return v->reclaim.deleting ? 0 : plan_delete_pod(v, ACT_RECLAIM_DELETE, v->o->reclaim);
+    }
+    if (!sc)
+        return 0;
     if (object_deleting(sc)) {
         v->no_status = true;
         if (!object_has_finalizer(sc, SC_FINALIZER))

@@ -12,15 +12,20 @@
 
 #include "common/names.h"
 #include "controller/plan_internal.h"
+#include "controller/status.h"
+
+/* What was written about the root: there since the provider ran, False after a loss. */
+static const struct json *written_root(const struct view *v)
+{
+    return status_condition(json_field(v->o->sci, "status"), SC_COND_ROOTFS_INTACT);
+}
 
 /* The condition that says so; NULL when no loss has been written. */
 static const struct json *written_loss(const struct view *v)
 {
-    json_for_each (condition, json_at(v->o->sci, "status.conditions"))
-        if (strcmp(json_str_or(condition, "type", ""), SC_COND_ROOTFS_INTACT) == 0 &&
-                strcmp(json_str_or(condition, "status", ""), "False") == 0)
-            return condition;
-    return NULL;
+    const struct json *condition = written_root(v);
+
+    return strcmp(json_str_or(condition, "status", ""), "False") == 0 ? condition : NULL;
 }
 
 static bool never_started(const struct view *v)
@@ -34,7 +39,7 @@ static bool never_started(const struct view *v)
 
 bool plan_root_unused(const struct view *v)
 {
-    if (v->consumer.started || (v->m->consumer.known && v->m->consumer.started))
+    if (written_root(v) || v->consumer.started || (v->m->consumer.known && v->m->consumer.started))
         return false;
     return !v->root_id[0] ? !v->provider.started : never_started(v);
 }
@@ -99,11 +104,11 @@ int plan_lost(struct view *v)
             v->verdict.intact.message);
     if (!recreate || !written_loss(v))
         return 0;
-    if (v->m->again_at > v->o->now) {
-        plan_requeue(v, v->m->again_at);
+    if (v->m->recreate_at > v->o->now) {
+        plan_requeue(v, v->m->recreate_at);
         return 0;
     }
-    v->m->again_at = usec_add(v->o->now, backoff_next(&v->m->again));
+    v->m->recreate_at = usec_add(v->o->now, backoff_next(&v->m->recreate));
     v->no_status = true;
     return plan_delete_instance(v);
 }

@@ -249,8 +249,10 @@ static void judge_running(struct view *v)
         opine(&v->verdict.ready, "False", "ContainersNotReady", "%s",
                 c->unready_message[0] ? c->unready_message : "the containers are not ready yet");
     }
-    if (c->all_running_since && v->o->realtime > usec_add(c->all_running_since, STABLE_RUN))
+    if (c->all_running_since && v->o->realtime > usec_add(c->all_running_since, STABLE_RUN)) {
         backoff_reset(&v->m->again);
+        backoff_reset(&v->m->recreate);
+    }
 }
 
 /* A publish call that was answered "not yet" may come again only after 2 minutes; a new pod's comes at once.

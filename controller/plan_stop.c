@@ -83,6 +83,7 @@ static bool vanished_is_over(struct view *v)
         return false;
     }
     backoff_reset(&v->m->node_backoff);
+    v->m->consumer.terminal = true;
     return true;
 }
 

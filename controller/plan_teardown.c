@@ -13,7 +13,6 @@
 #include "common/names.h"
 #include "controller/plan_internal.h"
 #include "controller/reclaim_pod.h"
-#include "controller/text.h"
 
 #define NODE_ANSWER_AGE (5 * USEC_PER_SEC)
 #define OVERDUE (30 * USEC_PER_SEC)
@@ -77,18 +76,19 @@ static const char *last_node(const struct view *v)
     return v->m->provider.node[0] ? v->m->provider.node : v->m->consumer.node;
 }
 
-/* The reclaim pod that is there: waits for it, and takes it away when it has answered. */
+/* The reclaim pod that is there: 0 when it has Succeeded. It is taken away only after the instance, since it
+ * is all that proves the answer. */
 static int follow_reclaim(struct view *v)
 {
     const struct pod_facts *f = &v->reclaim;
 
     if (f->succeeded)
-        text_copy(v->m->reclaimed, sizeof(v->m->reclaimed), v->uid);
+        return 0;
     if (f->deleting)
         return 1;
     if (f->terminal) {
-        if (!f->succeeded && strcmp(v->m->delete_sent[ACT_RECLAIM_DELETE], f->uid) != 0)
-            v->m->again_at = usec_add(v->o->now, backoff_next(&v->m->again));
+        if (strcmp(v->m->delete_sent[ACT_RECLAIM_DELETE], f->uid) != 0)
+            v->m->reclaim_at = usec_add(v->o->now, backoff_next(&v->m->again));
         return plan_delete_pod(v, ACT_RECLAIM_DELETE, v->o->reclaim) < 0 ? -ENOMEM : 1;
     }
     on_the_way(v);
@@ -109,15 +109,15 @@ static int reclaim(struct view *v)
 
     if (v->reclaim.exists)
         return follow_reclaim(v);
-    if (strcmp(v->m->reclaimed, v->uid) == 0 || !node[0] || !needs_reclaim(v))
+    if (!node[0] || !needs_reclaim(v))
         return 0;
     on_the_way(v);
     opine(&v->verdict.ready, "False", "Deleting", "node %s is asked whether anything is left of the instance",
             node);
     verdict_refused(v, ACT_RECLAIM_CREATE);
-    if (v->m->again_at > v->o->now)
-        plan_requeue(v, v->m->again_at);
-    if (v->m->again_at > v->o->now || !plan_may(v, ACT_RECLAIM_CREATE))
+    if (v->m->reclaim_at > v->o->now)
+        plan_requeue(v, v->m->reclaim_at);
+    if (v->m->reclaim_at > v->o->now || !plan_may(v, ACT_RECLAIM_CREATE))
         return 1;
     switch (plan_node_state(v, node, NODE_ANSWER_AGE)) {
     case NODE_GONE:
@@ -159,7 +159,7 @@ static int release(struct view *v)
     v->no_status = true;
     if (object_has_finalizer(v->o->sci, SC_FINALIZER))
         r = plan_release(v, ACT_SCI_RELEASE, v->o->sci);
-    if (r == 0 && sc && object_deleting(sc) && object_has_finalizer(sc, SC_FINALIZER))
+    if (r == 0 && !v->reclaim.exists && sc && object_deleting(sc) && object_has_finalizer(sc, SC_FINALIZER))
         r = plan_release(v, ACT_SC_RELEASE, sc);
     return r;
 }
