@@ -87,6 +87,8 @@ static void conn_interest(struct conn *c)
 /* Sends what the socket takes. Negative: the connection is of no use any more. */
 static int conn_flush(struct conn *c)
 {
+    if (c->out.len == 0)
+        return 0; /* then patience is about something else */
     while (c->sent < c->out.len) {
         ssize_t n = send(c->fd, c->out.data + c->sent, c->out.len - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 

@@ -175,6 +175,7 @@ Test(volume, forms)
 {
     cr_expect(volume_is_subdomain("a.b-c.d"));
     cr_expect_not(volume_is_subdomain("a.b."));
+    cr_expect_not(volume_is_subdomain("a.-b"));
     cr_expect_not(volume_is_subdomain(NULL));
     cr_expect_not(volume_is_label("a.b"));
     cr_expect_not(volume_is_label("-a"));
