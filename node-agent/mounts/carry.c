@@ -42,13 +42,19 @@ static bool is_anonymous_volume(const char *path, const struct carry_rules *rule
            !path_is_listed(path, rules->own_mounts, rules->n_own_mounts);
 }
 
+/* On the same mount. The root of a whole namespace is listed as its own parent, and is nobody's sibling. */
+static bool are_siblings(const struct mount *a, const struct mount *b)
+{
+    return a != b && a->parent == b->parent && a->id != a->parent && b->id != b->parent;
+}
+
 /* A sibling's mount point is on the way to this one's: what was mounted first is hidden now. */
 static bool is_hidden(const struct mountinfo *mi, const struct mount *m)
 {
     for (size_t i = 0; i < mi->n; i++) {
         const struct mount *s = &mi->mounts[i];
 
-        if (s != m && s->parent == m->parent && path_is_below(s->path, m->path))
+        if (are_siblings(s, m) && path_is_below(s->path, m->path))
             return true;
     }
     return false;
@@ -59,7 +65,7 @@ static bool has_twin(const struct mountinfo *mi, const struct mount *m)
     for (size_t i = 0; i < mi->n; i++) {
         const struct mount *s = &mi->mounts[i];
 
-        if (s != m && s->parent == m->parent && strcmp(s->path, m->path) == 0)
+        if (are_siblings(s, m) && strcmp(s->path, m->path) == 0)
             return true;
     }
     return false;
@@ -125,7 +131,6 @@ static int select_children(struct selection *s, const struct mount *parent, stru
         const struct mount *m = &s->mi->mounts[i];
         int r;
 
-        /* The root of a whole namespace is listed as its own parent. */
         if (m->parent != parent->id || m == parent)
             continue;
         r = select_one(s, m, err);
