@@ -73,6 +73,26 @@ static inline void raw_data(struct buf *b, int flags, int stream, const void *da
     raw_frame(b, RAW_DATA, flags, stream, &payload);
 }
 
+/* Whether there is such a frame among these whole frames. ret_flags may be NULL. */
+static inline bool raw_find(
+        const char *frames, size_t size, enum raw_type type, int stream, uint8_t *ret_flags)
+{
+    size_t at = 0;
+
+    while (size > at && size - at >= 9) {
+        const uint8_t *p = (const uint8_t *)frames + at;
+        size_t len = ((size_t)p[0] << 16) | ((size_t)p[1] << 8) | p[2];
+
+        if (p[3] == type && p[8] == stream) {
+            if (ret_flags)
+                *ret_flags = p[4];
+            return true;
+        }
+        at += 9 + len;
+    }
+    return false;
+}
+
 /* A directory of the test's own, removed with what the tests put into it. */
 static inline char *raw_make_dir(void)
 {
