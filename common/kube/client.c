@@ -11,7 +11,8 @@
 
 #define REQUEST_TIMEOUT ((usec_t)15 * USEC_PER_SEC)
 
-enum { REQUEST_CONNECTIONS = 8, WATCH_CONNECTIONS = 32 };
+/* Each idle one costs some 50 KB and a system call per request. */
+enum { REQUEST_CONNECTIONS = 4, WATCH_CONNECTIONS = 32 };
 
 int kube_client_new(struct loop *loop, struct kube_config *config, const char *user_agent,
         struct kube_client **ret, struct err *err)

@@ -256,7 +256,7 @@ static void pages(void)
     uint64_t before;
 
     for (int i = 0; i < 7; i++) {
-        char name[16];
+        char name[32];
 
         snprintf(name, sizeof(name), "page-%d", i);
         _cleanup_json_ struct json *body = configmap(name);
