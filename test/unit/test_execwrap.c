@@ -243,10 +243,10 @@ static void some_dispositions(void)
     sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
-/* Runs the program with the setup, once through execwrap and once without. Both must print the same. */
-static void expect_same_state(const char *script, void (*before)(void))
+/* Runs the command (behind "run" and "--") with the setup, once through execwrap and once without. Both must
+ * print the same. */
+static void expect_same_state(const char *const *args, void (*before)(void))
 {
-    const char *const args[] = {"run", "--", "/bin/sh", "-c", script, NULL};
     static char direct[8192];
     struct setup s = {.args = args, .before = before};
     pid_t pid = fork();
@@ -259,7 +259,7 @@ static void expect_same_state(const char *script, void (*before)(void))
         if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(null, 2) < 0 || close_range(3, ~0U, 0) < 0)
             _exit(99);
         before();
-        execl("/bin/sh", "/bin/sh", "-c", script, NULL);
+        execv(args[2], (char **)(uintptr_t)(args + 2));
         _exit(98);
     }
     cr_assert_eq(fake_wait(pid), 0);
@@ -277,7 +277,11 @@ static void expect_same_state(const char *script, void (*before)(void))
 
 Test(execwrap, signals_are_as_before)
 {
-    expect_same_state("grep ^Sig[BI] /proc/self/status; grep ^ShdPnd /proc/self/status", some_dispositions);
+    /* No shell: dash empties the mask of what it starts. */
+    static const char *const args[] = {"run", "--", "/bin/grep", "^Sig[BI]", "/proc/self/status", NULL};
+
+    expect_same_state(args, some_dispositions);
+    cr_assert_not_null(strstr(fake_content("out"), "SigBlk:\t0000000000010800\n"), "%s", fake_content("out"));
 }
 
 static void unusual_surroundings(void)
@@ -294,11 +298,53 @@ static void unusual_surroundings(void)
 
 Test(execwrap, surroundings_are_as_before)
 {
-    expect_same_state(
-            "tr '\\0' '\\n' </proc/$$/environ; umask; ulimit -a; pwd; id; grep -v -e ctxt -e ^Pid -e ^Vm "
-            "-e Tgid -e Rss -e Shd -e Sig /proc/self/status | grep -e Groups -e Cap -e NoNew; "
-            "ls /proc/self/fd",
-            unusual_surroundings);
+    static const char *const args[] = {"run", "--", "/bin/sh", "-c",
+            "tr '\\0' '\\n' </proc/$$/environ; umask; ulimit -a; pwd; ls /proc/self/fd; "
+            "grep -e Groups -e Uid -e Gid -e Cap -e NoNew -e Umask /proc/self/status",
+            NULL};
+
+    expect_same_state(args, unusual_surroundings);
+    cr_assert_not_null(strstr(fake_content("out"), "NOEQUALS\n"), "%s", fake_content("out"));
+}
+
+/* Waits until SIGTERM is blocked, which is before the first attempt to connect. */
+static void expect_caught(pid_t pid)
+{
+    char path[64], text[4096];
+    unsigned long long mask = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    for (int left = FAKE_DEADLINE_MS; left > 0 && !(mask & 1ULL << (SIGTERM - 1)); left--) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = read(fd, text, sizeof text - 1);
+
+        cr_assert_gt(n, 0);
+        text[n] = '\0';
+        cr_assert_eq(sscanf(strstr(text, "SigBlk:"), "SigBlk: %llx", &mask), 1);
+        usleep(1000);
+    }
+    cr_assert(mask & 1ULL << (SIGTERM - 1));
+}
+
+/* connect(2) to a unix socket waits where the backlog is full, and it must not wait there with signals
+ * blocked. */
+Test(execwrap, an_agent_that_does_not_accept_does_not_stop_a_stop)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    pid_t pid;
+    int rc;
+
+    strncpy(addr.sun_path, fake_path("agent.sock"), sizeof addr.sun_path - 1);
+    do {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+        rc = connect(fd, (struct sockaddr *)&addr, sizeof addr);
+    } while (rc == 0);
+    cr_assert_eq(errno, EAGAIN);
+    pid = start_run(run_true, NULL);
+    expect_caught(pid);
+    cr_assert_eq(kill(pid, SIGTERM), 0);
+    cr_assert_eq(fake_wait(pid), 128 + SIGTERM);
 }
 
 Test(execwrap, asks_again_when_the_agent_restarts)
