@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* controller/template: two forms, one pod spec; what is refused; the hash. */
+#include "test/unit/world.h"
+
+static const struct template_rules rules = {.runtime_classes = "plain,other"};
+
+static int parse(const char *spec, struct template *t, struct err *err)
+{
+    /* Kept for the test's process: the template borrows from it. */
+    struct json *sc = lit("{'metadata':{'name':'box'}}");
+
+    json_set(sc, "spec", lit(spec));
+    memset(t, 0, sizeof(*t));
+    return template_parse(sc, &rules, t, err);
+}
+
+Test(template, short_form_becomes_one_container_named_main)
+{
+    struct template t;
+    struct err err = ERR_INIT;
+
+    cr_assert_eq(
+            parse("{'template':{'metadata':{'labels':{'a':'b'}},'spec':{'image':'x','args':['1'],'ports':[],"
+                  "'restartPolicy':'Never','nodeSelector':{'k':'v'},'resources':{'limits':{'cpu':1}},"
+                  "'securityContext':{'runAsUser':5,'fsGroup':6},'terminationGracePeriodSeconds':3},"
+                  "'volumes':[{'name':'v','emptyDir':{}}]}}",
+                    &t, &err),
+            0, "%s", err_text(&err));
+    cr_assert_eq(json_len(template_containers(&t)), 1);
+    cr_assert_str_eq(json_str(t.spec, "containers[0].name"), "main");
+    cr_assert_str_eq(json_str(t.spec, "containers[0].args[0]"), "1");
+    cr_assert_eq(json_int_or(t.spec, "containers[0].resources.limits.cpu", 0), 1);
+    cr_assert_eq(json_int_or(t.spec, "containers[0].securityContext.runAsUser", 0), 5);
+    cr_assert_null(json_at(t.spec, "containers[0].securityContext.fsGroup"));
+    cr_assert_eq(json_int_or(t.spec, "securityContext.fsGroup", 0), 6);
+    cr_assert_str_eq(json_str(t.spec, "restartPolicy"), "Never");
+    cr_assert_str_eq(json_str(t.spec, "nodeSelector.k"), "v");
+    cr_assert_str_eq(json_str(t.spec, "volumes[0].name"), "v");
+    cr_assert_null(json_at(t.spec, "image"));
+    cr_assert_eq(template_grace(&t), 3);
+    template_free(&t);
+}
+
+Test(template, full_form_is_kept)
+{
+    struct template t;
+    struct err err = ERR_INIT;
+
+    cr_assert_eq(
+            parse("{'template':{'spec':{'nodeName':'n','containers':[{'name':'a','image':'x'},{'name':'b',"
+                  "'image':'y','securityContext':{'readOnlyRootFilesystem':true}}]}}}",
+                    &t, &err),
+            0);
+    _cleanup_buf_ struct buf all = BUF_INIT(100), read_only = BUF_INIT(100);
+
+    template_container_names(&t, false, &all);
+    template_container_names(&t, true, &read_only);
+    cr_assert_str_eq(buf_str(&all), "a,b");
+    cr_assert_str_eq(buf_str(&read_only), "b");
+    cr_assert_str_eq(t.node_name, "n");
+    cr_assert_null(json_at(t.spec, "nodeName"), "the scheduler must still check resources");
+    template_free(&t);
+}
+
+Test(template, refusals)
+{
+    static const struct {
+        const char *spec;
+        const char *words;
+    } cases[] = {
+            {"{'template':{'spec':{}}}", "either containers"},
+            {"{'template':{'spec':{'image':'x','containers':[]}}}", "not both"},
+            {"{'template':{'spec':{'containers':[{'name':'a','image':'x'}]},'volumes':[]}}", "short form"},
+            {"{'template':{'spec':{'containers':[]}}}", "between 1 and"},
+            {"{'template':{'spec':{'containers':[{'name':'a'}]}}}", "a name and an image"},
+            {"{'template':{'spec':{'containers':[{'name':'a','image':'x'},{'name':'a','image':'x'}]}}}",
+                    "two containers"},
+            {"{'template':{'spec':{'image':'x','hostUsers':false}}}", "hostUsers"},
+            {"{'template':{'spec':{'image':'x','os':{'name':'windows'}}}}", "Linux only"},
+            {"{'template':{'spec':{'image':'x','nodeSelector':{'kubernetes.io/os':'windows'}}}}", "windows"},
+            {"{'template':{'spec':{'image':'x','runtimeClassName':'gvisor'}}}", "RuntimeClass gvisor"},
+            {"{'template':{'spec':{'image':'x'},'volumes':[{'name':'stoppablecontainer'}]}}", "rename it"},
+            {"{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'/.stoppablecontainer/x'}]}}}",
+                    "choose another path"},
+            {"{'attach':'Chroot','template':{'spec':{'image':'x','securityContext':{'capabilities':{'drop':['"
+             "ALL']}}}}}",
+                    "attach: Pivot"},
+            {"{'attach':'Chroot','template':{'spec':{'image':'x','securityContext':{'runAsUser':1,"
+             "'allowPrivilegeEscalation':false}}}}",
+                    "attach: Pivot"},
+            {"{'rootfs':{'persistence':'Node'},'template':{'spec':{'image':'x'}}}", "persistence"},
+            {"{'provider':{'nodeSelector':{'z':'1'}},'template':{'spec':{'image':'x','nodeSelector':{'z':'2'}"
+             "}}}",
+                    "one node"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct template t;
+        struct err err = ERR_INIT;
+
+        cr_assert_eq(parse(cases[i].spec, &t, &err), -EINVAL, "%s was taken", cases[i].spec);
+        cr_assert(strstr(err_text(&err), cases[i].words), "%s: %s", cases[i].spec, err_text(&err));
+        cr_assert_null(t.spec);
+        cr_assert_neq(t.hash[0], '\0', "a refused template still has its hash");
+    }
+}
+
+Test(template, allowed)
+{
+    static const char *const cases[] = {
+            "{'template':{'spec':{'image':'x','runtimeClassName':'plain'}}}",
+            "{'template':{'spec':{'image':'x','os':{'name':'linux'},'hostUsers':true}}}",
+            "{'attach':'Chroot','template':{'spec':{'image':'x','securityContext':{'runAsUser':1}}}}",
+            "{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'/.stoppablecontainers'}]}}}",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct template t;
+        struct err err = ERR_INIT;
+
+        cr_assert_eq(parse(cases[i], &t, &err), 0, "%s: %s", cases[i], err_text(&err));
+        template_free(&t);
+    }
+}
+
+Test(template, names_that_cannot_be)
+{
+    static const char *const names[] = {
+            "x-provider", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" /* 55 */};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct json *sc = lit("{'metadata':{},'spec':{'template':{'spec':{'image':'x'}}}}");
+        struct template t = {0};
+
+        json_set_str(json_field(sc, "metadata"), "name", names[i]);
+        cr_assert_eq(template_parse(sc, &rules, &t, NULL), -EINVAL, "%s", names[i]);
+        json_free(sc);
+    }
+}
+
+Test(template, hash_follows_what_the_pods_are_made_from)
+{
+    struct template a, b, c, d;
+
+    cr_assert_eq(
+            parse("{'running':true,'template':{'spec':{'image':'x','env':[],'args':['1']}}}", &a, NULL), 0);
+    cr_assert_eq(
+            parse("{'running':false,'rootfs':{'resetToken':'t'},'template':{'spec':{'args':['1'],'env':[],"
+                  "'image':'x'}}}",
+                    &b, NULL),
+            0);
+    cr_assert_eq(parse("{'template':{'spec':{'image':'x','args':['2']}}}", &c, NULL), 0);
+    cr_assert_eq(
+            parse("{'attach':'Chroot','template':{'spec':{'image':'x','env':[],'args':['1']}}}", &d, NULL),
+            0);
+    cr_assert_str_eq(a.hash, b.hash, "order of fields and what acts elsewhere make no difference");
+    cr_assert_str_neq(a.hash, c.hash);
+    cr_assert_str_neq(a.hash, d.hash);
+}
+
+Test(template, listed_words)
+{
+    cr_assert(template_listed("a,bc", "bc") && template_listed("a", "a"));
+    cr_assert(!template_listed("a,bc", "b") && !template_listed("", "a") && !template_listed("a", ""));
+}
