@@ -127,11 +127,8 @@ int loop_timer_arm_fd(struct loop *loop)
     if (at == loop->armed_at)
         return 0;
     if (at != USEC_INFINITY) {
-        usec_t set = at > 0 ? at : 1; /* an instant of 0 would disarm */
+        usec_t set = at > 0 ? at : 1; /* an instant of 0 would disarm; the kernel caps the far end */
 
-        /* INT64_MAX nanoseconds is where the kernel's own time ends. */
-        if (set > INT64_MAX / 1000)
-            set = INT64_MAX / 1000;
         spec.it_value.tv_sec = (time_t)(set / USEC_PER_SEC);
         spec.it_value.tv_nsec = (long)(set % USEC_PER_SEC) * 1000;
     }

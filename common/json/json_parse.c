@@ -20,12 +20,13 @@ struct walk {
 
 static int settle_number(struct walk *w, cJSON *node)
 {
-    const struct json_number_place *place = &w->places->items[w->next];
+    size_t ordinal = w->numbers++;
+    const struct json_number_place *place;
     int r;
 
-    if (w->next == w->places->n || place->ordinal != w->numbers++)
+    if (w->next == w->places->n || w->places->items[w->next].ordinal != ordinal)
         return 0;
-    w->next++;
+    place = &w->places->items[w->next++];
     r = json_number_keep(node, w->text + place->offset, place->len);
     if (r == -ERANGE)
         return err_say(

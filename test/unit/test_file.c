@@ -3,8 +3,11 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "common/base/file.h"
@@ -135,32 +138,57 @@ Test(file, larger_than_one_read_and_of_unknown_size)
     buf_free(&b);
 }
 
-Test(file, write_all_goes_on_after_short_writes)
+static void ignore(int signo)
 {
-    enum { SIZE = 1 << 20 }; /* much more than a pipe holds */
-    char *text = calloc(1, SIZE);
-    int fds[2];
-    pid_t reader;
-    int status;
+    (void)signo;
+}
 
+/* Writes a pattern under a hail of signals, which cut writes short. Single-threaded, so that they meet the
+ * writer. */
+static void write_under_signals(int fd, const char *pattern, size_t len)
+{
+    const struct sigaction sa = {.sa_handler = ignore};
+    const struct itimerval often = {.it_interval.tv_usec = 100, .it_value.tv_usec = 100};
+
+    (void)sigaction(SIGALRM, &sa, NULL);
+    (void)setitimer(ITIMER_REAL, &often, NULL);
+    _exit(file_write_all(fd, pattern, len) == 0 ? 0 : 1);
+}
+
+Test(file, write_all_goes_on_after_short_and_interrupted_writes)
+{
+    enum { SIZE = 1 << 22 }; /* much more than a pipe holds */
+    struct buf got = BUF_INIT(SIZE);
+    char *pattern = malloc(SIZE);
+    int fds[2], status;
+    pid_t writer;
+
+    for (size_t i = 0; i < SIZE; i++)
+        pattern[i] = (char)(i % 251);
     cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
-    reader = fork();
-    if (reader == 0) {
-        static char chunk[4096];
-        size_t total = 0;
-        ssize_t n;
-
-        (void)close(fds[1]);
-        while ((n = read(fds[0], chunk, sizeof(chunk))) > 0)
-            total += (size_t)n;
-        _exit(total == SIZE ? 0 : 1);
-    }
-    (void)close(fds[0]);
-    cr_assert_eq(file_write_all(fds[1], text, SIZE), 0);
+    writer = fork();
+    if (writer == 0)
+        write_under_signals(fds[1], pattern, SIZE);
     (void)close(fds[1]);
-    cr_assert_eq(waitpid(reader, &status, 0), reader);
+    cr_assert_eq(file_read_fd(fds[0], &got, NULL), 0);
+    cr_assert_eq(waitpid(writer, &status, 0), writer);
     cr_assert_eq(status, 0);
-    free(text);
+    cr_assert_eq(got.len, SIZE);
+    cr_assert_eq(memcmp(got.data, pattern, SIZE), 0);
+    (void)close(fds[0]);
+    buf_free(&got);
+    free(pattern);
+}
+
+Test(file, write_all_does_not_take_a_part_for_the_whole)
+{
+    const struct rlimit limit = {.rlim_cur = 10, .rlim_max = 10};
+    int fd = openat(dirfd_, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    (void)signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    cr_assert_eq(file_write_all(fd, "0123456789 and more", 19), -EFBIG);
+    (void)close(fd);
 }
 
 Test(file, write_all_tells_the_failure)

@@ -35,8 +35,8 @@ Test(map, siphash_gives_the_published_vector)
 
 Test(map, put_get_remove)
 {
-    _cleanup_map_ struct map *m = map_new(10, NULL);
     int a = 1, b = 2;
+    _cleanup_map_ struct map *m = map_new(10, NULL);
 
     cr_assert_null(map_get(m, "a"));
     cr_assert_eq(map_put(m, "a", &a), 0);
@@ -79,8 +79,8 @@ Test(map, values_are_freed_once)
 
 Test(map, the_cap_holds_and_the_value_stays_the_callers)
 {
-    _cleanup_map_ struct map *m = map_new(2, count_free);
     int one = 1, ten = 10;
+    _cleanup_map_ struct map *m = map_new(2, count_free);
 
     freed = 0;
     cr_assert_eq(map_put(m, "a", &one), 0);
