@@ -6,13 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "execwrap/cmdline.h"
 #include "execwrap/command.h"
 #include "execwrap/link.h"
-#include "execwrap/options.h"
 #include "execwrap/say.h"
 
 struct wrapper {
-    struct options options;
+    struct cmdline cmdline;
     char workdir[PATH_MAX]; /* as noted at the start; "" where it was out of reach already */
     char waits_for[WIRE_TEXT_MAX + 1]; /* what the agent said last, "" at first */
     struct signals signals;
@@ -20,13 +20,13 @@ struct wrapper {
 };
 
 /* Says why, and is the exit code. */
-#define NOT_STARTED(w, ...) (SAY((w)->options.log, "execwrap: ", __VA_ARGS__), WRAP_NOT_STARTED)
+#define NOT_STARTED(w, ...) (SAY((w)->cmdline.log, "execwrap: ", __VA_ARGS__), WRAP_NOT_STARTED)
 
 static int stopped(const struct wrapper *w, int signo)
 {
     const char digits[] = {(char)('0' + signo / 10), (char)('0' + signo % 10), '\0'};
 
-    SAY(w->options.log, "execwrap: stopped by signal ", signo < 10 ? digits + 1 : digits,
+    SAY(w->cmdline.log, "execwrap: stopped by signal ", signo < 10 ? digits + 1 : digits,
             " before the command was started", w->waits_for[0] != '\0' ? ", while waiting: " : "",
             w->waits_for);
     return 128 + signo;
@@ -79,9 +79,9 @@ static int on_reply(struct wrapper *w, const struct wire_reply *p)
 static int wait_for_attach(struct wrapper *w, struct wire_reply *ret_attached)
 {
     const struct wire_request ask = {.type = WIRE_ATTACH,
-            .kind = w->options.kind,
-            .want_entrypoint = w->options.image_entrypoint,
-            .have_args = w->options.image_entrypoint && w->options.count > 0};
+            .kind = w->cmdline.kind,
+            .want_entrypoint = w->cmdline.image_entrypoint,
+            .have_args = w->cmdline.image_entrypoint && w->cmdline.count > 0};
     struct link_news news;
     int rc = GO_ON;
 
@@ -120,7 +120,7 @@ static int become(struct wrapper *w, const struct wire_reply *attached)
         return NOT_STARTED(w, "the working directory is not known");
     if (chdir(workdir) < 0)
         return NOT_STARTED(w, "cannot change to the working directory ", workdir, ": ", strerror(errno));
-    argv = options_command(&w->options, attached, &why);
+    argv = cmdline_command(&w->cmdline, attached, &why);
     if (!argv)
         return NOT_STARTED(w, why);
     signo = signals_next(&w->signals);
@@ -128,7 +128,7 @@ static int become(struct wrapper *w, const struct wire_reply *attached)
         return stopped(w, signo);
     signals_release(&w->signals);
     failure = command_exec(argv);
-    SAY(w->options.log, "execwrap: cannot execute \"", argv[0], "\": ", failure.why);
+    SAY(w->cmdline.log, "execwrap: cannot execute \"", argv[0], "\": ", failure.why);
     return failure.status;
 }
 
@@ -137,7 +137,7 @@ int wrap(int argc, char **argv, const char *socket_path)
     static uint8_t buf[WIRE_REPLY_MAX];
     static struct wrapper w;
     struct wire_reply attached;
-    const char *wrong = options_parse(argc, argv, &w.options);
+    const char *wrong = cmdline_parse(argc, argv, &w.cmdline);
     int rc;
 
     if (wrong)

@@ -6,7 +6,7 @@
  *   1. note the working directory and leave it for "/": pivot_root(2) takes along only processes whose root
  *      and working directory are the old root. Nothing of the old root stays open: fds are not moved at all
  *   2. block signals, connect to agent.sock, ask (link.h); any signal ends the wait with 128 + its number
- *   3. on ATTACHED: the working directory again, now in the new root; the command (options.h); signals as
+ *   3. on ATTACHED: the working directory again, now in the new root; the command (cmdline.h); signals as
  * they were; execute (command.h)
  *
  * Environment, user, groups, umask, rlimits, inherited fds and signal dispositions are the runtime's and

@@ -4,8 +4,8 @@
  */
 #include <stdlib.h>
 
+#include "execwrap/cmdline.h"
 #include "execwrap/command.h"
-#include "execwrap/options.h"
 #include "execwrap/say.h"
 #include "execwrap/wrap.h"
 #include "test/unit/fake_agent.h"
@@ -52,7 +52,7 @@ static size_t count(const char *const *list)
     return n;
 }
 
-Test(options, usage)
+Test(cmdline, usage)
 {
     static const struct {
         const char *line;
@@ -83,41 +83,41 @@ Test(options, usage)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char *argv[16];
         int argc = words(cases[i].line, argv);
-        struct options o;
-        const char *wrong = options_parse(argc, argv, &o);
+        struct cmdline o;
+        const char *wrong = cmdline_parse(argc, argv, &o);
 
         if (!cases[i].wrong)
             cr_assert_null(wrong, "\"%s\": %s", cases[i].line, wrong);
         else
             cr_assert(wrong && strstr(wrong, cases[i].wrong) == wrong, "\"%s\": %s", cases[i].line, wrong);
     }
-    struct options none;
-    cr_assert_not_null(options_parse(0, NULL, &none), "an argv without even a name");
+    struct cmdline none;
+    cr_assert_not_null(cmdline_parse(0, NULL, &none), "an argv without even a name");
 }
 
-Test(options, values)
+Test(cmdline, values)
 {
     char *argv[16];
-    struct options o;
+    struct cmdline o;
     int argc = words("run --termination-log /x --image-entrypoint -- a -- b", argv);
 
-    cr_assert_null(options_parse(argc, argv, &o));
+    cr_assert_null(cmdline_parse(argc, argv, &o));
     cr_assert_eq(o.kind, WIRE_RUN);
     cr_assert(o.image_entrypoint);
     cr_assert_str_eq(o.log, "/x");
     cr_assert_eq(o.count, 3);
     cr_assert_str_eq(o.args[1], "--");
     argc = words("run -- a", argv);
-    cr_assert_null(options_parse(argc, argv, &o));
+    cr_assert_null(cmdline_parse(argc, argv, &o));
     cr_assert_str_eq(o.log, SAY_TERMINATION_LOG);
     cr_assert_not(o.image_entrypoint);
     argc = words("exec -- a", argv);
-    cr_assert_null(options_parse(argc, argv, &o));
+    cr_assert_null(cmdline_parse(argc, argv, &o));
     cr_assert_eq(o.kind, WIRE_EXEC);
     cr_assert_null(o.log, "a failing probe must not write over the container's own last words");
 }
 
-Test(options, command_by_the_rules_of_kubernetes)
+Test(cmdline, command_by_the_rules_of_kubernetes)
 {
     static const char *const none[] = {NULL};
     static const char *const entry[] = {"/entry", "-e", NULL};
@@ -146,11 +146,11 @@ Test(options, command_by_the_rules_of_kubernetes)
         struct wire_reply p = attached_reply(&a);
         const char *why = NULL;
         char *argv[16], **got;
-        struct options o;
+        struct cmdline o;
         char joined[256] = "";
 
-        cr_assert_null(options_parse(words(cases[i].line, argv), argv, &o));
-        got = options_command(&o, &p, &why);
+        cr_assert_null(cmdline_parse(words(cases[i].line, argv), argv, &o));
+        got = cmdline_command(&o, &p, &why);
         if (!cases[i].want) {
             cr_assert_null(got);
             cr_assert_str_eq(why, "no command specified: neither the pod nor the image gives one");

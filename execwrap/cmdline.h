@@ -6,7 +6,7 @@
 
 #include "common/wire/wire.h"
 
-struct options {
+struct cmdline {
     enum wire_kind kind;
     bool image_entrypoint; /* the pod gives no command */
     const char *log; /* termination log; NULL for exec: the log is the first process's */
@@ -20,7 +20,7 @@ struct options {
  *
  * NULL, or what is wrong. *ret is complete in both cases: the log is needed to say so.
  */
-const char *options_parse(int argc, char **argv, struct options *ret);
+const char *cmdline_parse(int argc, char **argv, struct cmdline *ret);
 
 /* The command by the rules of Kubernetes (the API's Container.command and .args):
  *
@@ -31,4 +31,4 @@ const char *options_parse(int argc, char **argv, struct options *ret);
  *
  * NULL when the result is empty, with *ret_why set, or when out of memory. Otherwise an array ended by NULL;
  * its strings are those of o and of the reply, and it is never freed: it is made to be executed. */
-char **options_command(const struct options *o, const struct wire_reply *attached, const char **ret_why);
+char **cmdline_command(const struct cmdline *o, const struct wire_reply *attached, const char **ret_why);

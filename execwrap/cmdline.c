@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "execwrap/options.h"
+#include "execwrap/cmdline.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,11 +11,11 @@ static const char usage[] = "usage: execwrap run [--image-entrypoint] [--termina
                             "execwrap exec -- ARG...";
 static const char no_command[] = "no command specified: neither the pod nor the image gives one";
 
-const char *options_parse(int argc, char **argv, struct options *ret)
+const char *cmdline_parse(int argc, char **argv, struct cmdline *ret)
 {
     int i = 2;
 
-    *ret = (struct options){.kind = WIRE_RUN, .log = SAY_TERMINATION_LOG};
+    *ret = (struct cmdline){.kind = WIRE_RUN, .log = SAY_TERMINATION_LOG};
     if (argc < 3)
         return usage;
     if (strcmp(argv[1], "exec") == 0) {
@@ -43,7 +43,7 @@ const char *options_parse(int argc, char **argv, struct options *ret)
     return NULL;
 }
 
-char **options_command(const struct options *o, const struct wire_reply *attached, const char **ret_why)
+char **cmdline_command(const struct cmdline *o, const struct wire_reply *attached, const char **ret_why)
 {
     size_t from_image = attached->entrypoint.count + attached->cmd.count;
     const char **list;
