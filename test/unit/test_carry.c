@@ -64,6 +64,15 @@ Test(carry, a_hidden_mount_is_left_out)
     cr_assert_str_eq(carried(ROOT LINE(11, 10, "/a/b") LINE(12, 10, "/a"), &no_rules), "12");
 }
 
+Test(carry, what_sorts_between_an_outer_and_its_inner)
+{
+    /* "!" comes before "/" in ASCII. */
+    cr_assert_str_eq(carried(ROOT LINE(11, 10, "/a/b") LINE(12, 10, "/a!") LINE(13, 10, "/a")
+                                     LINE(14, 10, "/a/b/c") LINE(15, 10, "/a!/x"),
+                             &no_rules),
+            "12 13");
+}
+
 Test(carry, image_volumes)
 {
     static const char *const volumes[] = {"/data", "/vol", "/proc", "/dev", "/sys"};
@@ -140,9 +149,10 @@ Test(carry, covers)
 
 Test(carry, places)
 {
-    const struct mount a = {.path = "/a"}, b = {.path = "/b"};
+    const struct mount a = {.path = "/a"}, b = {.path = "/b"}, c = {.path = "/c"};
     const struct mount *mounts[] = {&a, &b};
     const struct carry_list list = {.n = 2, .mounts = mounts};
+    const struct carry_list three = {.n = 3, .mounts = (const struct mount *[]){&a, &b, &c}};
     struct err err = ERR_INIT;
 
     cr_assert_eq(carry_check_places(&list, (const char *const[]){"/x", "/xy"}, &err), 0);
@@ -150,5 +160,6 @@ Test(carry, places)
     cr_assert_eq(carry_check_places(&list, (const char *const[]){"/x", "/x/y"}, &err), -EEXIST);
     cr_assert(strstr(err.text, "leads /b into the place of /a"), "%s", err.text);
     cr_assert_eq(carry_check_places(&list, (const char *const[]){"/x/y", "/x"}, &err), -EEXIST);
+    cr_assert_eq(carry_check_places(&three, (const char *const[]){"/x/y", "/x", "/x!"}, &err), -EEXIST);
     cr_assert_eq(carry_check_places(&list, (const char *const[]){"/", "/x"}, &err), -EEXIST);
 }
