@@ -184,7 +184,7 @@ _Noreturn static void box_main(const struct box_spec *spec, int sock, const char
     box_serve(sock);
 }
 
-static void box_start(struct box *b, const struct box_spec *spec)
+_unused_ static void box_start(struct box *b, const struct box_spec *spec)
 {
     static const char *const parts[] = {"lower", "upper", "work", "root"};
     const char *base = strdup(at(BOX_BASE "/%s", spec->name));
