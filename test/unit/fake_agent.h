@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -97,7 +98,8 @@ static _unused_ const char *fake_content(const char *name)
 /* --- the program under test
  * ------------------------------------------------------------------------------------- */
 
-/* Runs fn in a child with /dev/null, "out" and "err" as its only fds. */
+/* Runs fn in a child with /dev/null, "out" and "err" as its only fds. The child does not outlive a test that
+ * fails. */
 static pid_t fake_start(int (*fn)(void *), void *data)
 {
     pid_t pid = fork();
@@ -109,6 +111,8 @@ static pid_t fake_start(int (*fn)(void *), void *data)
         int null = open("/dev/null", O_RDONLY);
 
         if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 || close_range(3, ~0U, 0) < 0)
+            _exit(99);
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
             _exit(99);
         _exit(fn(data));
     }

@@ -212,6 +212,7 @@ static void have_a_child(void)
     pid_t pid = fork();
 
     if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;)
             pause();
     }
