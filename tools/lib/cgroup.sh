@@ -68,12 +68,20 @@ cgroup_launch() {
 
 # cgroup_settle NODE: once the namespaces exist; in v2 moves what runs out of the way and opens the controllers.
 cgroup_settle() {
-    local dir pid
+    local dir
     cgroup_is_v2 || return 0
     dir=$(cgroup_dirs "$1")
     mkdir -p "$dir/system"
-    while read -r pid; do printf '%s' "$pid" >"$dir/system/cgroup.procs"; done <"$dir/cgroup.procs"
+    wait_until 10 cgroup_moved_down "$dir" || die "processes in $dir could not be moved to its child system"
     cgroup_give_controllers "$dir"
+}
+
+# The list of processes changes while they move: look until it is empty.
+cgroup_moved_down() {
+    local pid pids
+    mapfile -t pids <"$1/cgroup.procs"
+    for pid in "${pids[@]}"; do printf '%s' "$pid" >"$1/system/cgroup.procs"; done
+    [ ${#pids[@]} -eq 0 ]
 }
 
 # cgroup_enter NODE: puts the calling (sub)shell into the node's cgroups.

@@ -65,6 +65,3 @@ stamped_pid() {
     [[ ${stat##*) } != Z* ]] || return 1
     printf '%s\n' "${stamp%% *}"
 }
-
-# files_hash FILE...: a short hash of the files' contents, in the order given.
-files_hash() { cat -- "$@" | sha256sum | cut -c1-12; }

@@ -26,6 +26,7 @@ pki_authority() {
 }
 
 pki_create() (
+    local names="DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost"
     umask 077
     mkdir -p "$STATE/pki"
     cd "$STATE/pki" || exit
@@ -35,7 +36,7 @@ pki_create() (
     openssl ecparam -name prime256v1 -genkey -noout -out sa.key 2>/dev/null
     openssl ec -in sa.key -pubout -out sa.pub 2>/dev/null
     pki_sign kube-apiserver "/CN=kube-apiserver" \
-        "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost,IP:127.0.0.1,IP:$API_SERVICE_IP,IP:$(node_address node1)"
+        "$names,IP:127.0.0.1,IP:$API_SERVICE_IP,IP:$(node_address node1)"
     pki_sign kubelet-client "/O=system:masters/CN=kube-apiserver-kubelet-client"
     pki_sign admin "/O=system:masters/CN=admin"
     pki_sign kube-controller-manager "/CN=system:kube-controller-manager"
