@@ -118,7 +118,7 @@ struct agent {
     struct serve_total connections;
 
     struct loop_source *stop_timer;
-    usec_t warn_last; /* rate of warnings about peers */
+    usec_t warn_last; /* rate of warnings about peers; 0: none yet, the bucket is full */
     unsigned warn_tokens;
     unsigned warn_dropped;
 };
@@ -198,8 +198,10 @@ bool provider_image(struct slot *slot);
 /* --- consumer.c --- */
 /* Answers the visitor, or has the attach under way that will. */
 void consumer_attach(struct visitor *v, struct slot *root);
-/* Ends the containers that run on a root that is lost. */
-void consumer_kill(struct served *consumer, const char *reason);
+/* The roots under the consumer are lost: journaled, and its containers ended. Nothing if it is on others. */
+void consumer_lose(struct node_instance *in, const char *reason);
+/* Ends the containers that are known to run on a lost root. */
+void consumer_kill(struct served *consumer);
 
 /* --- recover.c --- */
 int recover_all(struct agent *a, struct err *err);

@@ -209,7 +209,6 @@ int agent_new(struct loop *loop, const struct options *options, struct agent **r
     a->state_fd = a->volumes_fd = a->instances_fd = a->target.kubelet_fd = -EBADF;
     a->target.pause_path = options->pause_path;
     a->target.execwrap_path = options->execwrap_path;
-    a->warn_last = clock_monotonic();
     list_init(&a->waiting);
     list_init(&a->dirty);
     r = make_tables(a, err);

@@ -26,20 +26,34 @@ static int kill_init(const struct peer *peer)
     return syscall(SYS_pidfd_send_signal, peer->init.pidfd, SIGKILL, NULL, 0) < 0 ? -errno : 0;
 }
 
-void consumer_kill(struct served *consumer, const char *reason)
+void consumer_kill(struct served *consumer)
 {
+    const struct volume *v = consumer->volume;
+
     for (size_t i = 0; i < consumer->n_slots; i++) {
         const struct slot *s = &consumer->slots[i];
         int r = s->peer ? kill_init(s->peer) : -ESRCH;
 
         if (r == 0)
-            log_info("pod %s/%s: container %s ended: %s", consumer->volume->pod_namespace,
-                    consumer->volume->pod_name, s->container->name, reason);
+            log_info("pod %s/%s: container %s was ended: its root is lost: %s", v->pod_namespace, v->pod_name,
+                    s->container->name, v->lost);
         else if (r != -ESRCH)
-            log_error("pod %s/%s: container %s runs on a lost root and cannot be ended: %s",
-                    consumer->volume->pod_namespace, consumer->volume->pod_name, s->container->name,
-                    strerror(-r));
+            log_error("pod %s/%s: container %s runs on a lost root and cannot be ended: %s", v->pod_namespace,
+                    v->pod_name, s->container->name, strerror(-r));
     }
+}
+
+void consumer_lose(struct node_instance *in, const char *reason)
+{
+    struct served *sv = in->consumer;
+    struct err err = ERR_INIT;
+
+    if (!instance_is_on_roots(&in->i) || !instance_lose(sv->volume, reason))
+        return;
+    if (served_journal(sv, &err) < 0)
+        log_error("pod %s/%s: the loss of its root is not on disk: %s", sv->volume->pod_namespace,
+                sv->volume->pod_name, err_text(&err));
+    consumer_kill(sv);
 }
 
 /* --- the answer ------------------------------------------------------------------------------------------
@@ -102,7 +116,6 @@ static void attach_succeeded(struct slot *s)
 {
     struct served *sv = s->served;
     const struct volume *v = sv->volume;
-    struct node_instance *in = sv->instance;
     const char *id = s->attaching->container->id;
     bool known = strcmp(s->container->id, id) == 0;
     struct err err = ERR_INIT;
@@ -111,8 +124,8 @@ static void attach_succeeded(struct slot *s)
     s->peer = take_ptr(s->attaching);
     s->attached = true;
     (void)snprintf(s->container->id, sizeof(s->container->id), "%s", id);
-    if (!in->provider || in->provider->volume->lost[0]) {
-        consumer_kill(sv, "its root was lost while it was being attached");
+    if (v->lost[0]) {
+        consumer_kill(sv);
         return;
     }
     log_info("pod %s/%s: container %s has its root", v->pod_namespace, v->pod_name, s->container->name);

@@ -158,6 +158,8 @@ struct decision instance_attach(
         return decide(VERDICT_NEVER, "container %s is not among the volume's containers", container);
     if (in->consumer != consumer)
         return decide(VERDICT_NEVER, "the volume of pod %s is being unmounted", consumer->pod_name);
+    if (consumer->lost[0])
+        return decide(VERDICT_NEVER, "the preserved root is lost: %s", consumer->lost);
     if (!p || in->provider_leaving)
         return decide(VERDICT_NEVER, "the provider pod %s%s, which held the root, has left this node",
                 consumer->instance_name, SC_PROVIDER_SUFFIX);
@@ -191,11 +193,15 @@ bool instance_is_idle(const struct instance *in)
     return !in->provider && !in->consumer;
 }
 
-bool instance_lose(struct instance *in, const char *reason)
+bool instance_is_on_roots(const struct instance *in)
 {
-    if (!in->provider || in->provider->lost[0])
+    return in->provider && in->consumer && strcmp(in->consumer->provider_uid, in->provider->pod_uid) == 0;
+}
+
+bool instance_lose(struct volume *v, const char *reason)
+{
+    if (v->lost[0])
         return false;
-    (void)snprintf(
-            in->provider->lost, sizeof(in->provider->lost), "%s", reason[0] ? reason : "unknown reason");
+    (void)snprintf(v->lost, sizeof(v->lost), "%s", reason[0] ? reason : "unknown reason");
     return true;
 }

@@ -65,6 +65,8 @@ struct decision instance_release(const struct instance *in);
 /* Nothing of it is left to remember. */
 bool instance_is_idle(const struct instance *in);
 
-/* Marks the provider's roots lost, with the reason; the first reason stays. False when it was lost already or
- * there is no provider. */
-bool instance_lose(struct instance *in, const char *reason);
+/* The consumer is on the provider's roots: it was published for this provider pod. */
+bool instance_is_on_roots(const struct instance *in);
+
+/* Marks a volume's roots lost, with the reason; the first reason stays. False when they were lost already. */
+bool instance_lose(struct volume *v, const char *reason);

@@ -34,7 +34,7 @@ void provider_lose(struct node_instance *in, const char *reason)
     struct served *sv = in->provider;
     struct err err = ERR_INIT;
 
-    if (!instance_lose(&in->i, reason))
+    if (!instance_lose(sv->volume, reason))
         return;
     log_info("pod %s/%s: its root is lost: %s", sv->volume->pod_namespace, sv->volume->pod_name, reason);
     if (served_journal(sv, &err) < 0)
@@ -48,8 +48,7 @@ void provider_lose(struct node_instance *in, const char *reason)
         unexpose(s);
         s->container->root = ROOT_NONE;
     }
-    if (in->consumer && strcmp(in->consumer->volume->provider_uid, sv->volume->pod_uid) == 0)
-        consumer_kill(in->consumer, reason);
+    consumer_lose(in, reason);
     agent_touch(in);
 }
 

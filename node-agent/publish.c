@@ -275,8 +275,10 @@ static int clean(struct served *sv, struct err *err)
     const struct volume *v = sv->volume;
     int r = 0;
 
-    if (v->role == VOLUME_PROVIDER)
+    if (v->role == VOLUME_PROVIDER) {
+        consumer_lose(sv->instance, "the provider's volume was unmounted");
         r = rootdir_remove(a->instances_fd, v->instance_uid, err);
+    }
     for (size_t i = 0; r == 0 && v->role == VOLUME_PROVIDER && i < v->n_containers; i++)
         sv->slots[i].container->root = ROOT_NONE;
     if (r == 0)

@@ -57,10 +57,13 @@ static void found(struct slot *s, struct peer *peer)
 {
     struct err err = ERR_INIT;
 
-    if (s->served->volume->role == VOLUME_CONSUMER)
+    if (s->served->volume->role == VOLUME_CONSUMER) {
         s->peer = peer_ref(peer);
-    else if (provider_take(s, peer, &err) < 0)
+        if (s->served->volume->lost[0])
+            consumer_kill(s->served);
+    } else if (provider_take(s, peer, &err) < 0) {
         ask_later(s, &err);
+    }
 }
 
 static void on_status(int code, struct cri_container *container, const struct err *why, void *user)
@@ -224,6 +227,13 @@ int recover_all(struct agent *a, struct err *err)
 {
     int r = journal_load(a->volumes_fd, on_volume, on_bad, a, err);
 
+    /* The earlier agent may have ended between the two journal entries of a loss. */
+    map_for_each (e, a->instances) {
+        struct node_instance *in = e->value;
+
+        if (in->provider && in->provider->volume->lost[0])
+            consumer_lose(in, in->provider->volume->lost);
+    }
     if (r == 0)
         r = rootdir_list(a->instances_fd, on_instance, a, err);
     return r;

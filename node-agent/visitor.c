@@ -185,6 +185,15 @@ void visitor_settle(struct served *sv)
 /* --- who it is -------------------------------------------------------------------------------------------
  */
 
+/* Who has ended meanwhile needs no answer, and is no news. */
+static void check_failed(struct visitor *v, int code, const struct err *err)
+{
+    if (code == -ESRCH)
+        visitor_end(v, NULL, 0);
+    else
+        visitor_refuse(v, code != -EPERM, err_text(err));
+}
+
 static void on_checked(int code, struct peer *peer, const struct err *err, void *user);
 
 static int check_start(struct visitor *v, struct err *err)
@@ -224,7 +233,7 @@ static void check_next(struct served *sv)
             return;
         r = check_start(v, &err);
         if (r < 0)
-            visitor_refuse(v, r != -EPERM, err_text(&err));
+            check_failed(v, r, &err);
     }
 }
 
@@ -236,7 +245,7 @@ static void on_checked(int code, struct peer *peer, const struct err *err, void 
     v->check = NULL;
     sv->checks--;
     if (code < 0) {
-        visitor_refuse(v, code != -EPERM, err_text(err));
+        check_failed(v, code, err);
     } else {
         v->state = VISITOR_CHECKED;
         v->peer = peer;

@@ -52,7 +52,7 @@ struct volume {
     char instance_uid[LIMIT_UID + 1];
     char instance_name[LIMIT_NAME + 1];
     char provider_uid[LIMIT_UID + 1]; /* consumer: uid of the provider pod it was published for */
-    char lost[VOLUME_REASON_MAX]; /* provider: why its root is lost, "" while it is not */
+    char lost[VOLUME_REASON_MAX]; /* provider, and the consumer on its roots: why they are lost, or "" */
     size_t n_containers;
     struct volume_container containers[];
 };

@@ -275,13 +275,44 @@ Test(instance, lose)
 {
     struct scene s;
 
-    set(&s, "");
-    cr_assert_not(instance_lose(&s.in, "no provider"));
-    end(&s);
     set(&s, "pe");
-    cr_assert(instance_lose(&s.in, ""));
+    cr_assert(instance_lose(s.p, ""));
     cr_assert_str_not_empty(s.p->lost);
-    cr_assert_not(instance_lose(&s.in, "second"));
+    cr_assert_not(instance_lose(s.p, "second"));
     cr_assert_null(strstr(s.p->lost, "second"));
     end(&s);
+}
+
+/* The provider may be gone, or be another, and the loss is still known. */
+Test(instance, lost_consumer)
+{
+    static const char *const states[] = {"pec", "c", "peco", "pecl"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+        struct scene s;
+        struct decision d;
+
+        set(&s, states[i]);
+        cr_assert(instance_lose(s.c, "it sank"));
+        d = instance_attach(&s.in, s.c, "main");
+        cr_expect_eq(d.verdict, VERDICT_NEVER);
+        cr_expect_not_null(strstr(d.text, "it sank"));
+        end(&s);
+    }
+}
+
+Test(instance, is_on_roots)
+{
+    static const struct {
+        const char *state;
+        bool is;
+    } rows[] = {{"pec", true}, {"pecl", true}, {"peco", false}, {"c", false}, {"pe", false}, {"", false}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct scene s;
+
+        set(&s, rows[i].state);
+        cr_expect_eq(instance_is_on_roots(&s.in), rows[i].is, "state \"%s\"", rows[i].state);
+        end(&s);
+    }
 }
