@@ -60,6 +60,7 @@ int plan_adopt_root(struct view *v)
 static int forget_root(struct view *v)
 {
     verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PENDING, true);
+    opine(&v->verdict.ready, "False", "Starting", "a provider pod that never ran is made again");
     json_remove(v->sci_status, "rootfs");
     json_remove(v->sci_status, "nodeName");
     return 0;
@@ -172,7 +173,7 @@ int plan_provider(struct view *v)
     int r;
 
     if (!p->exists) {
-        r = create_provider(v);
+        r = v->root_id[0] ? forget_root(v) : create_provider(v);
         return r < 0 ? r : 1;
     }
     r = plan_provider_rejected(v);

@@ -381,6 +381,25 @@ Test(plan, rejected_provider_is_made_again)
     world_free(&w);
 }
 
+Test(plan, provider_that_vanished_before_it_ran_is_made_again)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    pod_placed(&w, w.provider, "node-a");
+    world_settle(&w);
+    cr_assert_not_null(json_str(w.sci, "status.rootfs.id"));
+    pod_gone(&w, &w.provider, true);
+    world_settle(&w);
+    cr_assert_not_null(w.provider);
+    cr_assert_str_eq(json_str(w.sci, "status.rootfs.id"), json_str(w.provider, "metadata.uid"));
+    cr_assert(!strstr(w.events, "RootfsLost"), "%s", w.events);
+    world_free(&w);
+}
+
 Test(plan, deleted_consumer_comes_back)
 {
     struct world w;
