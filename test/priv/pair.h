@@ -66,3 +66,20 @@ _unused_ static bool exec_sees(pid_t pid, const char *path)
     must(waitpid(child, &status, 0) == child);
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
+
+/* A volume with a mount in it that belongs to the machine, shared both ways. */
+_unused_ static void make_bidirectional(void)
+{
+    put_dir(BOX_BASE "/bidi");
+    put_tmpfs(BOX_BASE "/bidi", "machines");
+    must(mount(NULL, BOX_BASE "/bidi", NULL, MS_SHARED, NULL) == 0);
+    put_dir(BOX_BASE "/bidi/in");
+    put_dir(BOX_BASE "/bidi/there");
+    put_tmpfs(BOX_BASE "/bidi/in", "machines");
+}
+
+_unused_ static void mount_bidirectional(const char *root)
+{
+    put_dir(at("%s/bidi", root));
+    must(mount(BOX_BASE "/bidi", at("%s/bidi", root), NULL, MS_BIND | MS_REC, NULL) == 0);
+}

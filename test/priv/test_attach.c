@@ -128,12 +128,6 @@ static void play_image_volumes(struct agent *a)
 
 /* --- propagation ---------------------------------------------------------------------------------------- */
 
-static void mount_bidirectional(const char *root)
-{
-    put_dir(at("%s/bidi", root));
-    must(mount(BOX_BASE "/bidi", at("%s/bidi", root), NULL, MS_BIND | MS_REC, NULL) == 0);
-}
-
 static int do_mount_tmpfs(const char *path)
 {
     return mount("t", path, "tmpfs", 0, NULL) < 0 ? -errno : 0;
@@ -163,20 +157,35 @@ static void bidirectional(struct agent *a)
     forget_pair();
 }
 
-static void make_bidirectional(void)
-{
-    put_dir(BOX_BASE "/bidi");
-    put_tmpfs(BOX_BASE "/bidi", "machines");
-    must(mount(NULL, BOX_BASE "/bidi", NULL, MS_SHARED, NULL) == 0);
-    put_dir(BOX_BASE "/bidi/in");
-    put_dir(BOX_BASE "/bidi/there");
-    put_tmpfs(BOX_BASE "/bidi/in", "machines");
-}
-
 static void play_bidirectional(struct agent *a)
 {
     make_bidirectional();
     both_ways(a, bidirectional);
+}
+
+/* A container of which the runtime made "/" and everything in it shared, as for Bidirectional volumes. */
+static int do_share(const char *path)
+{
+    return mount(NULL, path, NULL, MS_SHARED, NULL) < 0 ? -errno : 0;
+}
+
+static void shared_root(struct agent *a)
+{
+    struct box provider, consumer;
+
+    start_pair(a, &provider, &consumer, mount_bidirectional);
+    must(box_call(&consumer, do_share, "/") == 0 &&
+            box_call(&consumer, do_share, "/.stoppablecontainer") == 0);
+    tap_ok(agent_attach(a, consumer.pid, "rootfs", &usual) == 0, "attached to a shared root (%s)", a->text);
+    check_in(&consumer, "/bidi/in/machines", "with its volume");
+    end_pair(a, &provider, &consumer);
+    forget_pair();
+}
+
+static void play_shared_root(struct agent *a)
+{
+    make_bidirectional();
+    both_ways(a, shared_root);
 }
 
 /* --- processes ------------------------------------------------------------------------------------------ */
@@ -366,6 +375,7 @@ int main(void)
             {"carry", play_carry},
             {"image-volumes", play_image_volumes},
             {"bidirectional", play_bidirectional},
+            {"shared-root", play_shared_root},
             {"processes", play_processes},
             {"flags", play_flags},
             {"left-on-stage", play_left_on_stage},

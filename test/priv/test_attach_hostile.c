@@ -258,14 +258,20 @@ static void play_unbindable(struct agent *a)
 
 /* A container whose root was moved over a shared "/" (a runtime that cannot pivot): pivot_root refuses, as
  * the very last step, when everything is on the stage. */
+static void mount_late(const char *root)
+{
+    mount_volume(root);
+    mount_bidirectional(root);
+}
+
 static void late_failure(struct agent *a)
 {
     struct box provider, consumer;
-    char *before, *after, *machine_before, *machine_after;
+    char line[1024], *before, *after, *machine_before, *machine_after, *table;
 
     start_provider(a, &provider);
     box_start(&consumer,
-            &(const struct box_spec){.name = "consumer", .mounts = mount_volume, .moved_root = true});
+            &(const struct box_spec){.name = "consumer", .mounts = mount_late, .moved_root = true});
     machine_before = mounts_of(getpid());
     before = table_without_propagation(consumer.pid);
     tap_ok(agent_attach(a, consumer.pid, "rootfs", &usual) < 0 && strstr(a->text, "pivot"),
@@ -273,6 +279,10 @@ static void late_failure(struct agent *a)
     after = table_without_propagation(consumer.pid);
     tap_ok(strcmp(before, after) == 0, "the container's mounts are as before");
     check_in(&consumer, "/.stoppablecontainer/agent.sock", "its volume is not covered");
+    table = mounts_of(consumer.pid);
+    tap_ok(mount_line(table, "/bidi", line, sizeof(line)) && strstr(line, "shared:"),
+            "a Bidirectional volume still is one");
+    free(table);
     machine_after = mounts_of(getpid());
     tap_ok(strcmp(machine_before, machine_after) == 0, "the machine's are too");
     tap_ok(agent_attach(a, consumer.pid, "rootfs", &usual) < 0 && strstr(a->text, "pivot"),
@@ -287,6 +297,7 @@ static void late_failure(struct agent *a)
 
 static void play_late_failure(struct agent *a)
 {
+    make_bidirectional();
     both_ways(a, late_failure);
 }
 

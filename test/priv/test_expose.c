@@ -132,6 +132,7 @@ static void play_machine_root(struct agent *a)
     check_nothing(a, "process 1");
     (void)agent_expose(a, getpid(), "rootfs");
     check_nothing(a, "the agent itself");
+    tap_ok(strstr(a->text, "the agent's"), "by its namespace, before anything is joined");
 
     pid = fork_paused(CLONE_NEWNS);
     (void)agent_expose(a, pid, "rootfs");
@@ -157,6 +158,49 @@ static void play_user_namespace(struct agent *a)
     box_start(&provider, &(const struct box_spec){.name = "provider", .user_ns = true});
     (void)agent_expose(a, provider.pid, "rootfs");
     check_nothing(a, "a container in a user namespace");
+    box_end(&provider);
+}
+
+/* The provider ends while its root is being copied: what comes back is a root that is being removed. */
+static void play_provider_ends(struct agent *a)
+{
+    _cleanup_process_ struct process p = PROCESS_INIT;
+    _cleanup_mntns_ struct mntns ns = MNTNS_INIT;
+    const struct mntns_rules any = {.expected = NULL};
+    struct err err = ERR_INIT;
+    struct box provider;
+
+    box_start(&provider, &provider_spec);
+    must(process_pin(provider.pid, &p, &err) == 0 && mntns_open(&p, &a->machine, &any, &ns, &err) == 0);
+    const struct expose_request req = {.pod = "provider",
+            .target = "t",
+            .machine = &a->machine,
+            .caps = &a->caps,
+            .process = &p,
+            .ns = &ns,
+            .dir = a->state,
+            .name = "rootfs"};
+    must(expose_start(a->workers, &req, agent_on_exposed, a, &err) == 0);
+    box_end(&provider);
+    agent_wait(a);
+    check_nothing(a, "a provider that has ended meanwhile");
+    tap_ok(a->code == -ESRCH, "with ESRCH");
+}
+
+/* Shared it is by itself, and not because of the directory it is attached in. */
+static void play_private_directory(struct agent *a)
+{
+    struct box provider;
+    char *table, line[1024];
+
+    must(mount(NULL, BOX_BASE "/state", NULL, MS_PRIVATE, NULL) == 0);
+    box_start(&provider, &provider_spec);
+    must(agent_expose(a, provider.pid, "rootfs") == 0);
+    table = mounts_of(getpid());
+    tap_ok(mount_line(table, BOX_BASE "/state/rootfs", line, sizeof(line)) && strstr(line, "shared:"),
+            "the exposed root is shared in a private directory too");
+    free(table);
+    must(expose_remove(a->state, "rootfs", NULL) == 0);
     box_end(&provider);
 }
 
@@ -296,6 +340,8 @@ int main(void)
             {"shared", play_shared},
             {"machine-root", play_machine_root},
             {"user-namespace", play_user_namespace},
+            {"provider-ends", play_provider_ends},
+            {"private-directory", play_private_directory},
             {"rules", play_rules},
             {"moving-target", play_moving_target},
             {"pid-reuse", play_pid_reuse},

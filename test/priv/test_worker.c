@@ -451,6 +451,9 @@ static void play_dead_volume(struct agent *agent)
     tap_ok(agent_attach(agent, consumer.pid, "rootfs", &wish) == 0,
             "a volume that answers nothing is carried, because it is asked nothing (%s)", agent->text);
     tap_ok(box_call(&consumer, do_is_mounted, "/dead") == 1, "and it is there");
+    tap_ok(access(BOX_BASE "/state/rootfs/dead", F_OK) == 0 &&
+                    access(BOX_BASE "/state/rootfs/dead/dir", F_OK) < 0,
+            "a working directory in it is not made below it");
     box_end(&consumer);
     must(expose_remove(agent->state, "rootfs", NULL) == 0);
     box_end(&provider);
