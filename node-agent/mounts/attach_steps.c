@@ -559,5 +559,10 @@ int attach_run(struct worker_child *child, void *data, struct err *err)
         return r;
     if (file_id_equal(&s.process_root_id, &s.root_id))
         return finish_pivot(&s, err);
+    /* pivot_root moves the processes whose root is the old root: one that did a chroot would be told of
+     * success and stay where it is, on a tree that is no longer mounted anywhere. */
+    if (!file_id_equal(&s.process_root_id, &s.old_id))
+        return err_say(
+                err, EPERM, "process %d has another root than its container", (int)s.req->process->pid);
     return attach_new(&s, err);
 }

@@ -313,6 +313,23 @@ static void play_no_stage(struct agent *a)
     end_pair(a, &provider, &consumer);
 }
 
+static int do_chroot(const char *path)
+{
+    return chroot(path) < 0 ? -errno : 0;
+}
+
+static void play_chroot(struct agent *a)
+{
+    struct box provider, consumer;
+
+    start_provider(a, &provider);
+    start_consumer(&consumer, NULL);
+    must(box_call(&consumer, do_chroot, "/tmp") == 0);
+    tap_ok(agent_attach(a, consumer.pid, "rootfs", &usual) == -EPERM, "a process that did a chroot: %s",
+            a->text);
+    end_pair(a, &provider, &consumer);
+}
+
 /* --- many ----------------------------------------------------------------------------------------------- */
 
 static int mount_many(const char *dir, int n)
@@ -360,6 +377,7 @@ int main(void)
             {"unbindable", play_unbindable},
             {"late-failure", play_late_failure},
             {"no-stage", play_no_stage},
+            {"chroot", play_chroot},
             {"many", play_many},
     };
 
