@@ -11,4 +11,4 @@
 #include "common/base/cleanup.h"
 
 void text_copy(char *to, size_t size, const char *from);
-void text_format_args(char *to, size_t size, const char *fmt, va_list args);
+void text_format_args(char *to, size_t size, const char *fmt, va_list args) _printf_(3, 0);

@@ -327,7 +327,7 @@ Test(plan, unschedulable_consumer_in_the_schedulers_words)
 Test(plan, provider_that_does_not_fit_moves_on_at_most_five_times)
 {
     struct world w;
-    char node[16];
+    char node[32];
 
     world_init(&w, BOX);
     world_settle(&w);
