@@ -8,7 +8,7 @@
 # cgroup v1 and hybrid: a directory at the top of each hierarchy. Pure cgroup v2 with systemd: a scope with
 # delegation, asked for from systemd, which owns the tree; without systemd a directory at the top. In v2 a cgroup
 # that gives controllers to its children may hold no process, so the processes live in a child named system.
-# The v2 paths are written from the documentation and have only been tried where v1 rules the controllers.
+# README.md says which of these have been tried.
 
 cgroup_is_v2() { [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; }
 cgroup_by_systemd() { cgroup_is_v2 && [ -d /run/systemd/system ]; }
