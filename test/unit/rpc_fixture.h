@@ -27,8 +27,8 @@ static struct {
     struct rpc_call *held; /* by the handler of /t.T/Hold */
     unsigned handled, cancelled;
     usec_t deadline;
-    bool answer_in_cancel;
-    struct rpc_call *other; /* answered from the cancel function */
+    bool answer_in_cancel; /* answer the one from the other's cancel function */
+    struct rpc_call *other; /* the one before that */
 
     unsigned replies;
     enum grpc_status status;
@@ -54,14 +54,14 @@ static inline void fail(struct rpc_call *call, const uint8_t *msg, size_t len, _
 
 static inline void on_cancel(struct rpc_call *call, _unused_ void *user)
 {
-    t.cancelled++;
-    if (call == t.held)
-        t.held = NULL;
-    if (t.answer_in_cancel && t.other) {
-        struct rpc_call *other = t.other;
+    struct rpc_call *other = call == t.held ? t.other : t.held;
 
-        t.other = NULL;
+    t.cancelled++;
+    if (t.answer_in_cancel) {
+        t.held = t.other = NULL;
         rpc_call_reply(other, "x", 1);
+    } else if (call == t.held) {
+        t.held = NULL;
     }
 }
 

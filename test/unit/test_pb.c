@@ -94,8 +94,14 @@ Test(pb, refuses_malformed_bytes)
             {"fixed32 cut", BYTES("\x0d\x01\x02\x03")},
     };
 
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct pb_reader r;
+        struct pb_field f;
+
         cr_expect_eq(count_fields(cases[i].data, cases[i].len), -EBADMSG, "%s", cases[i].what);
+        pb_reader_init(&r, cases[i].data, cases[i].len);
+        cr_expect_eq(pb_next(&r, &f), -EBADMSG, "%s: by its first field", cases[i].what);
+    }
 }
 
 Test(pb, takes_the_largest_varint_and_field_number)

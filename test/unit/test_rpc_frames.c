@@ -87,6 +87,50 @@ static int connect_and_hold(void)
     return fd;
 }
 
+static void hold_a_second_one(int fd)
+{
+    _cleanup_buf_ struct buf b = BUF_INIT(MIB);
+
+    raw_headers(&b, 0, 3, hold_headers);
+    raw_data(&b, RAW_END_STREAM, 3, "\0\0\0\0\1x", 6);
+    send_raw(fd, &b);
+    UNTIL(t.handled == 2);
+}
+
+/* One cancel function answers the call that is about to be cancelled, too: that one is not told then. */
+static void expect_one_cancelled(void)
+{
+    UNTIL(t.cancelled == 1);
+    for (int i = 0; i < 20; i++)
+        (void)loop_turn(t.loop, 1000);
+    cr_expect_eq(t.cancelled, 1u);
+    cr_expect_null(t.held);
+}
+
+Test(rpc_frames, a_cancelled_call_may_answer_another_of_a_closed_connection)
+{
+    int fd = connect_and_hold();
+
+    t.answer_in_cancel = true;
+    hold_a_second_one(fd);
+    fd = close_fd(fd);
+    expect_one_cancelled();
+}
+
+Test(rpc_frames, a_cancelled_call_may_answer_another_that_was_reset)
+{
+    _cleanup_buf_ struct buf b = BUF_INIT(KIB), code = BUF_INIT(4);
+    _cleanup_close_ int fd = connect_and_hold();
+
+    t.answer_in_cancel = true;
+    hold_a_second_one(fd);
+    (void)buf_append(&code, "\0\0\0\x08", 4);
+    raw_frame(&b, RAW_RST, 0, 1, &code);
+    raw_frame(&b, RAW_RST, 0, 3, &code);
+    send_raw(fd, &b);
+    expect_one_cancelled();
+}
+
 Test(rpc_frames, drains)
 {
     _cleanup_buf_ struct buf reply = BUF_INIT(MIB);

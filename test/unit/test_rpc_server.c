@@ -92,18 +92,6 @@ Test(rpc_server, tells_of_a_client_that_gave_up)
     cr_expect_eq(t.status, GRPC_OK, "the server goes on");
 }
 
-Test(rpc_server, one_cancelled_call_may_answer_another_of_the_same_connection)
-{
-    t.answer_in_cancel = true;
-    call("/t.T/Hold", "1", 1);
-    UNTIL(t.handled == 1);
-    call("/t.T/Hold", "2", 1);
-    UNTIL(t.handled == 2);
-    t.client = rpc_client_free(t.client); /* one connection for both, closed */
-    UNTIL(t.cancelled == 1);
-    cr_expect_null(t.other);
-}
-
 Test(rpc_server, freeing_the_server_cancels)
 {
     call("/t.T/Hold", "1", 1);
