@@ -3,6 +3,8 @@
  * Attach to what somebody prepared: things in the way, links that lead elsewhere, mounts that cannot be
  * carried. Either it ends well, or it fails and nothing has changed.
  */
+#include <sys/resource.h>
+
 #include "common/base/limits.h"
 #include "test/priv/pair.h"
 
@@ -352,7 +354,13 @@ static int do_mount_many(const char *text)
 static void play_many(struct agent *a)
 {
     struct box provider, consumer;
+    struct rlimit files;
     int mounts, room;
+
+    /* As a service has it: an attach of this size needs two fds for each mount. */
+    must(getrlimit(RLIMIT_NOFILE, &files) == 0);
+    files.rlim_cur = 1024;
+    must(setrlimit(RLIMIT_NOFILE, &files) == 0);
 
     start_provider(a, &provider);
     start_consumer(&consumer, NULL);
