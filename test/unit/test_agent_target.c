@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * node-agent/target: the directory of a volume, in a kubelet's directory of our own; and what must not be
+ * followed or touched in it.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "node-agent/target.h"
+
+#define POD_UID "01234567-89ab-cdef-0123-456789abcdef"
+/* As long as a volume's name may be: the socket's path is far beyond what a sockaddr_un holds. */
+#define NAME "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define PARENT "pods/" POD_UID "/volumes/kubernetes.io~csi/" NAME
+#define PROGRAM "not a program, but whole"
+
+static char base[] = "/tmp/sc-target-XXXXXX";
+static char program[64];
+static struct target_sources src;
+
+/* Runs a script in the kubelet's directory; $D is the one above the target. */
+static void shell(const char *script)
+{
+    char cmd[512];
+
+    (void)snprintf(cmd, sizeof(cmd), "cd %s && D=" PARENT " && %s", base, script);
+    cr_assert_eq(system(cmd), 0, "%s", cmd);
+}
+
+static void begin(void)
+{
+    cr_assert_not_null(mkdtemp(base));
+    shell("mkdir -p $D");
+    shell("printf '" PROGRAM "' > program");
+    (void)snprintf(program, sizeof(program), "%s/program", base);
+    src.kubelet_fd = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    src.pause_path = src.execwrap_path = program;
+    cr_assert_geq(src.kubelet_fd, 0);
+}
+
+static void end(void)
+{
+    shell("rm -rf ../$(basename $PWD)");
+}
+
+TestSuite(agent_target, .init = begin, .fini = end);
+
+static struct volume *volume(enum volume_role role)
+{
+    struct volume *v = volume_new(0);
+
+    cr_assert_not_null(v);
+    v->role = role;
+    cr_assert_eq(volume_dir(POD_UID, NAME, v->dir), 0);
+    return v;
+}
+
+static int look(const char *name, struct stat *st)
+{
+    char path[512];
+
+    (void)snprintf(path, sizeof(path), PARENT "/%s", name);
+    return fstatat(src.kubelet_fd, path, st, AT_SYMLINK_NOFOLLOW);
+}
+
+/* Connects as the pod does, through the directory. */
+static int dial(void)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int dir = openat(src.kubelet_fd, PARENT "/mount", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int r;
+
+    (void)snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/agent.sock", dir);
+    r = connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
+    close(fd);
+    close(dir);
+    return r;
+}
+
+Test(agent_target, made_and_removed)
+{
+    _cleanup_volume_ struct volume *v = volume(VOLUME_PROVIDER);
+    _cleanup_close_ int fd = -EBADF;
+    struct err err = ERR_INIT;
+    struct stat st;
+
+    (void)umask(077);
+    cr_assert_eq(target_exists(&src, v->dir), 0);
+    cr_assert_not(target_is_complete(&src, v));
+    cr_assert_eq(target_publish(&src, v, &fd, &err), 0, "%s", err_text(&err));
+    cr_assert(target_is_complete(&src, v));
+    cr_assert_eq(target_exists(&src, v->dir), 1);
+    cr_assert_eq(look("mount", &st), 0);
+    cr_assert_eq(st.st_mode & 07777, 0755, "every uid must pass");
+    cr_assert_eq(look("mount/pause", &st), 0);
+    cr_assert_eq(st.st_mode & 07777, 0555);
+    cr_assert_eq(st.st_size, strlen(PROGRAM));
+    cr_assert_eq(look("mount/agent.sock", &st), 0);
+    cr_assert_eq(st.st_mode & 0666, 0666, "every uid must be able to connect");
+    cr_assert_lt(look("mount/execwrap", &st), 0);
+    cr_assert_eq(dial(), 0);
+    cr_assert_eq(target_remove(&src, v->dir, &err), 0, "%s", err_text(&err));
+    cr_assert_lt(look("mount", &st), 0);
+    cr_assert_eq(look("", &st), 0, "the parent is the kubelet's");
+    cr_assert_eq(target_remove(&src, v->dir, &err), 0, "again");
+}
+
+/* A second time: a new socket in the place of the old, and the program, which may be running, untouched. */
+Test(agent_target, again)
+{
+    _cleanup_volume_ struct volume *v = volume(VOLUME_CONSUMER);
+    _cleanup_close_ int first = -EBADF;
+    _cleanup_close_ int second = -EBADF;
+    struct stat before, after;
+
+    cr_assert_eq(target_publish(&src, v, &first, NULL), 0);
+    cr_assert_eq(look("mount/execwrap", &before), 0);
+    first = close_fd(first);
+    cr_assert_eq(dial(), -ECONNREFUSED);
+    cr_assert_eq(target_publish(&src, v, &second, NULL), 0);
+    cr_assert_eq(look("mount/execwrap", &after), 0);
+    cr_assert_eq(before.st_ino, after.st_ino);
+    cr_assert_eq(dial(), 0);
+}
+
+/* What a crash or a pod's owner with power over the node may leave there. */
+Test(agent_target, what_is_missing_or_wrong_is_made_again)
+{
+    static const char *const wrongs[] = {
+            "rm $D/mount/execwrap",
+            "truncate -s 0 $D/mount/execwrap",
+            "chmod 4777 $D/mount/execwrap",
+            "rm -f $D/mount/execwrap && ln -s /etc/passwd $D/mount/execwrap",
+            "rm $D/mount/agent.sock",
+            "rm $D/mount/agent.sock && ln -s /run/containerd/containerd.sock $D/mount/agent.sock",
+            "touch $D/mount/.execwrap.tmp",
+            "rm -r $D/mount",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(wrongs); i++) {
+        _cleanup_volume_ struct volume *v = volume(VOLUME_CONSUMER);
+        _cleanup_close_ int first = -EBADF;
+        _cleanup_close_ int second = -EBADF;
+        struct stat st;
+
+        cr_assert_eq(target_publish(&src, v, &first, NULL), 0);
+        shell(wrongs[i]);
+        cr_assert_eq(target_publish(&src, v, &second, NULL), 0, "%s", wrongs[i]);
+        cr_assert(target_is_complete(&src, v), "%s", wrongs[i]);
+        cr_assert_eq(look("mount/execwrap", &st), 0);
+        cr_assert(S_ISREG(st.st_mode) && (st.st_mode & 07777) == 0555 && st.st_size == (off_t)strlen(PROGRAM),
+                "%s", wrongs[i]);
+        cr_assert_eq(target_remove(&src, v->dir, NULL), 0);
+    }
+    shell("test -s /etc/passwd");
+}
+
+Test(agent_target, links_on_the_way_are_not_followed)
+{
+    _cleanup_volume_ struct volume *v = volume(VOLUME_PROVIDER);
+    struct err err = ERR_INIT;
+    int fd = -EBADF;
+
+    shell("mkdir elsewhere && ln -s ../../../../../elsewhere $D/mount");
+    cr_assert_lt(target_publish(&src, v, &fd, &err), 0);
+    cr_assert_lt(target_exists(&src, v->dir), 0);
+    cr_assert_lt(target_remove(&src, v->dir, &err), 0);
+    shell("test -z \"$(ls -A elsewhere)\"");
+    shell("rm $D/mount");
+    shell("mv pods real && ln -s real pods");
+    cr_assert_lt(target_publish(&src, v, &fd, &err), 0);
+    cr_assert_eq(fd, -EBADF);
+}
+
+/* Somebody else's file: nothing of it is removed, and the sentence says where. */
+Test(agent_target, foreign_files_stay)
+{
+    _cleanup_volume_ struct volume *v = volume(VOLUME_PROVIDER);
+    _cleanup_close_ int fd = -EBADF;
+    struct err err = ERR_INIT;
+    struct stat st;
+
+    cr_assert_eq(target_publish(&src, v, &fd, NULL), 0);
+    shell("mkdir $D/mount/precious && touch $D/mount/precious/data");
+    cr_assert_eq(target_remove(&src, v->dir, &err), -ENOTEMPTY);
+    cr_assert_not_null(strstr(err_text(&err), v->dir));
+    cr_assert_eq(look("mount/precious/data", &st), 0);
+}
+
+Test(agent_target, reclaim_is_an_empty_directory)
+{
+    _cleanup_volume_ struct volume *v = volume(VOLUME_RECLAIM);
+    int fd = 7;
+
+    cr_assert_eq(target_publish(&src, v, &fd, NULL), 0);
+    cr_assert_eq(fd, -EBADF);
+    cr_assert(target_is_complete(&src, v));
+    shell("test -z \"$(ls -A $D/mount)\"");
+    cr_assert_eq(target_remove(&src, v->dir, NULL), 0);
+}
+
+Test(agent_target, no_program_no_volume)
+{
+    _cleanup_volume_ struct volume *v = volume(VOLUME_PROVIDER);
+    struct err err = ERR_INIT;
+    int fd = -EBADF;
+
+    src.pause_path = "/nonexistent/pause";
+    cr_assert_eq(target_publish(&src, v, &fd, &err), -ENOENT);
+    cr_assert_not_null(strstr(err_text(&err), "/nonexistent/pause"));
+    cr_assert_eq(fd, -EBADF);
+    cr_assert_eq(target_remove(&src, v->dir, NULL), 0);
+}
