@@ -112,7 +112,7 @@ static bool is_passing(int code)
     return code == -EBUSY || code == -ETIMEDOUT || code == -EAGAIN || code == -ENOMEM || code == -ESRCH;
 }
 
-static void attach_succeeded(struct slot *s)
+static void attach_succeeded(struct slot *s, bool already)
 {
     struct served *sv = s->served;
     const struct volume *v = sv->volume;
@@ -128,7 +128,8 @@ static void attach_succeeded(struct slot *s)
         consumer_kill(sv);
         return;
     }
-    log_info("pod %s/%s: container %s has its root", v->pod_namespace, v->pod_name, s->container->name);
+    log_info("pod %s/%s: container %s %s its root", v->pod_namespace, v->pod_name, s->container->name,
+            already ? "still has" : "has");
     /* The answers first: the journal is for the next agent, to know what runs on which root. */
     visitor_settle(sv);
     if (!known && served_journal(sv, &err) < 0)
@@ -145,7 +146,7 @@ static void on_attached(const struct attach_result *result, void *data)
                 sv->volume->pod_namespace, sv->volume->pod_name, s->container->name, result->asides[i].path,
                 result->asides[i].moved_to);
     if (result->code == 0) {
-        attach_succeeded(s);
+        attach_succeeded(s, result->already);
     } else {
         s->attaching = peer_unref(s->attaching);
         visitor_refuse_name(sv, s->container->name, is_passing(result->code), result->text);
