@@ -111,7 +111,7 @@ static void action_made(struct key *key, struct action *a, struct kube_result *r
     memory_action_done(&key->memory, a->kind);
     backoff_reset(&key->conflicts);
     if (a->uid[0])
-        text_copy(key->memory.delete_sent[a->kind], sizeof(key->memory.delete_sent[a->kind]), a->uid);
+        text_copy(key->memory.write_sent[a->kind], sizeof(key->memory.write_sent[a->kind]), a->uid);
     if (apply_answers_object(a->kind) && result->object)
         remember_answer(key, a->kind, take_ptr(result->object));
     log_set_object(key->text);

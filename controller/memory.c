@@ -80,7 +80,7 @@ void memory_pod_removed(struct key_memory *m, bool is_provider, const struct jso
             .clean = !f.node[0] || (f.deleting && f.terminal),
             .terminal = f.terminal || !f.node[0],
             .started = f.started,
-            .by_surprise = strcmp(m->delete_sent[is_provider ? ACT_PROVIDER_DELETE : ACT_CONSUMER_DELETE],
+            .by_surprise = strcmp(m->write_sent[is_provider ? ACT_PROVIDER_DELETE : ACT_CONSUMER_DELETE],
                                    f.uid) != 0,
     };
     text_copy(r->uid, sizeof(r->uid), f.uid);
@@ -88,7 +88,7 @@ void memory_pod_removed(struct key_memory *m, bool is_provider, const struct jso
     last_run_read(&f, &r->run);
     if (!r->clean)
         m->unclean = true;
-    m->delete_sent[is_provider ? ACT_PROVIDER_DELETE : ACT_CONSUMER_DELETE][0] = '\0';
+    m->write_sent[is_provider ? ACT_PROVIDER_DELETE : ACT_CONSUMER_DELETE][0] = '\0';
 }
 
 void memory_action_failed(struct key_memory *m, enum action_kind kind, const struct failure *failure)

@@ -78,7 +78,9 @@ struct key_memory {
     usec_t missing_since; /* consumer gone and its processes not known to have ended */
 
     struct retry retry[ACT_KINDS];
-    char delete_sent[ACT_KINDS][LIMIT_UID + 1]; /* uid of the object whose deletion was asked for */
+    /* deletions and releases: uid of the object for which it was done; nothing is done twice while the watch
+     * has not told of it yet */
+    char write_sent[ACT_KINDS][LIMIT_UID + 1];
 
     struct backoff again; /* pods that ended by themselves, or were rejected */
     usec_t again_at;

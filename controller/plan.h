@@ -46,7 +46,7 @@ struct action {
     enum action_kind kind;
     char namespace[LIMIT_NAMESPACE + 1];
     char name[LIMIT_NAME + 1];
-    char uid[LIMIT_UID + 1]; /* deletions: only the object of this uid */
+    char uid[LIMIT_UID + 1]; /* deletions and releases: of the object that is meant */
     int64_t grace_seconds; /* deletions: 0 is the pod's own */
     struct json *body; /* creations and patches; owned by the plan */
 };

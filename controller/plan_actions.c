@@ -48,7 +48,8 @@ bool plan_may(struct view *v, enum action_kind kind)
     return false;
 }
 
-int plan_add(struct view *v, enum action_kind kind, const char *name, struct json *body)
+static int add_write(
+        struct view *v, enum action_kind kind, const char *name, const char *uid, struct json *body)
 {
     struct action *a = &v->p->actions[v->p->n];
 
@@ -62,8 +63,14 @@ int plan_add(struct view *v, enum action_kind kind, const char *name, struct jso
     text_copy(a->namespace, sizeof(a->namespace),
             kind == ACT_RECLAIM_CREATE ? v->config->namespace : v->o->namespace);
     text_copy(a->name, sizeof(a->name), name);
+    text_copy(a->uid, sizeof(a->uid), uid);
     v->p->n++;
     return 0;
+}
+
+int plan_add(struct view *v, enum action_kind kind, const char *name, struct json *body)
+{
+    return add_write(v, kind, name, "", body);
 }
 
 static int add_delete(struct view *v, enum action_kind kind, const struct json *object, int64_t grace)
@@ -71,7 +78,7 @@ static int add_delete(struct view *v, enum action_kind kind, const struct json *
     const char *uid = json_str_or(object, "metadata.uid", "");
     struct action *a = &v->p->actions[v->p->n];
 
-    if (strcmp(v->m->delete_sent[kind], uid) == 0 || v->p->n == PLAN_ACTIONS_MAX || !plan_may(v, kind))
+    if (strcmp(v->m->write_sent[kind], uid) == 0 || v->p->n == PLAN_ACTIONS_MAX || !plan_may(v, kind))
         return 0;
     *a = (struct action){.kind = kind, .grace_seconds = grace};
     text_copy(a->namespace, sizeof(a->namespace), json_str_or(object, "metadata.namespace", ""));
@@ -94,14 +101,18 @@ int plan_delete_instance(struct view *v)
     return add_delete(v, ACT_SCI_DELETE, v->o->sci, 0);
 }
 
-/* The list without our finalizer, valid for exactly this version of the object. */
+/* The list without our finalizer, valid for exactly this version of the object. It is often the last one: the
+ * object is gone then, and the server's answer is its old version, from which the store learns nothing. */
 int plan_release(struct view *v, enum action_kind kind, const struct json *object)
 {
+    const char *uid = json_str_or(object, "metadata.uid", "");
     _cleanup_json_ struct json *body = json_new_object();
     struct json *metadata = body ? json_ensure_object(body, "metadata") : NULL;
     struct json *list = metadata ? json_ensure_array(metadata, "finalizers") : NULL;
     int bad = !list;
 
+    if (strcmp(v->m->write_sent[kind], uid) == 0)
+        return 0;
     bad |= json_set_str(metadata, "resourceVersion", json_str(object, "metadata.resourceVersion"));
     json_for_each (item, json_at(object, "metadata.finalizers")) {
         const char *text = json_string(item);
@@ -109,7 +120,7 @@ int plan_release(struct view *v, enum action_kind kind, const struct json *objec
         if (text && strcmp(text, SC_FINALIZER) != 0)
             bad |= json_append_str(list, text);
     }
-    return bad ? -ENOMEM : plan_add(v, kind, v->o->name, take_ptr(body));
+    return bad ? -ENOMEM : add_write(v, kind, v->o->name, uid, take_ptr(body));
 }
 
 int plan_event(struct view *v, const struct plan_event *e)

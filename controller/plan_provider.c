@@ -88,7 +88,7 @@ int plan_provider_rejected(struct view *v)
     } else {
         opine(&v->verdict.ready, "False", "Starting", "pod %s is being removed", provider_name(v));
     }
-    if (!p->deleting && strcmp(v->m->delete_sent[ACT_PROVIDER_DELETE], p->uid) != 0)
+    if (!p->deleting && strcmp(v->m->write_sent[ACT_PROVIDER_DELETE], p->uid) != 0)
         v->m->again_at = given_up ? 0 : usec_add(v->o->now, backoff_next(&v->m->again));
     r = p->deleting ? 0 : plan_delete_pod(v, ACT_PROVIDER_DELETE, v->o->provider);
     if (r == 0 && given_up && v->consumer.exists && !v->consumer.deleting)

@@ -230,7 +230,7 @@ static int after_end(struct view *v)
     opine(&v->verdict.ready, "False", reason[0] ? reason : "ConsumerFailed",
             "the consumer pod has ended and is made again%s%s", c->message[0] ? ": " : "", c->message);
     if (!c->deleting && v->m->again_at <= v->o->now &&
-            strcmp(v->m->delete_sent[ACT_CONSUMER_DELETE], c->uid) != 0)
+            strcmp(v->m->write_sent[ACT_CONSUMER_DELETE], c->uid) != 0)
         v->m->again_at = usec_add(v->o->now, backoff_next(&v->m->again));
     return plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);
 }

@@ -87,7 +87,7 @@ static int follow_reclaim(struct view *v)
     if (f->deleting)
         return 1;
     if (f->terminal) {
-        if (strcmp(v->m->delete_sent[ACT_RECLAIM_DELETE], f->uid) != 0)
+        if (strcmp(v->m->write_sent[ACT_RECLAIM_DELETE], f->uid) != 0)
             v->m->reclaim_at = usec_add(v->o->now, backoff_next(&v->m->again));
         return plan_delete_pod(v, ACT_RECLAIM_DELETE, v->o->reclaim) < 0 ? -ENOMEM : 1;
     }

@@ -298,7 +298,7 @@ static inline void apply(struct world *w, struct action *a)
     case ACT_PROVIDER_DELETE:
     case ACT_RECLAIM_DELETE:
         cr_assert_str_eq(a->uid, json_str(*object, "metadata.uid"));
-        strcpy(w->memory.delete_sent[a->kind], a->uid);
+        strcpy(w->memory.write_sent[a->kind], a->uid);
         delete_pod(w, object);
         return;
     case ACT_SC_FINALIZER:
