@@ -120,12 +120,18 @@ void agent_warn(struct agent *a, const char *fmt, ...)
 
 int served_listen(struct served *sv, int listen_fd, struct err *err)
 {
+    const struct serve_config config = {
+            .fd = listen_fd,
+            .total = &sv->agent->connections,
+            .ops = &visitor_ops,
+            .user = sv,
+    };
     struct serve *fresh = NULL;
     int r;
 
     if (listen_fd < 0)
         return 0;
-    r = serve_new(sv->agent->loop, listen_fd, &sv->agent->connections, &visitor_ops, sv, &fresh, err);
+    r = serve_new(sv->agent->loop, &config, &fresh, err);
     if (r < 0)
         return r;
     /* Who waits on the old socket connects again. */

@@ -269,27 +269,26 @@ static void on_listen(struct loop_source *src, int fd, uint32_t events, void *da
     serve_schedule(s);
 }
 
-int serve_new(struct loop *loop, int fd, struct serve_total *total, const struct serve_ops *ops, void *user,
-        struct serve **ret_serve, struct err *err)
+int serve_new(struct loop *loop, const struct serve_config *config, struct serve **ret_serve, struct err *err)
 {
     struct serve *s = calloc(1, sizeof(*s));
     int r = s ? 0 : -ENOMEM;
 
     if (!s) {
-        (void)close_fd(fd);
+        (void)close_fd(config->fd);
         return err_set(err, r, "cannot serve the socket");
     }
     s->loop = loop;
-    s->fd = fd;
-    s->total = total;
-    s->ops = ops;
-    s->user = user;
+    s->fd = config->fd;
+    s->total = config->total;
+    s->ops = config->ops;
+    s->user = config->user;
     s->tokens = SERVE_BURST;
     s->refilled = clock_monotonic();
     list_init(&s->conns);
     r = loop_add_timer(loop, "socket", on_timer, s, &s->timer);
     if (r == 0)
-        r = loop_add_io(loop, "socket", fd, EPOLLIN, on_listen, s, &s->io);
+        r = loop_add_io(loop, "socket", s->fd, EPOLLIN, on_listen, s, &s->io);
     if (r < 0) {
         (void)serve_free(s);
         return err_set(err, r, "cannot serve the socket");

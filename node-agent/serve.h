@@ -32,10 +32,15 @@ struct serve_total {
     size_t n;
 };
 
-/* fd: a listening, non-blocking socket, which is the new object's also on failure. total and ops outlive it.
- */
-int serve_new(struct loop *loop, int fd, struct serve_total *total, const struct serve_ops *ops, void *user,
-        struct serve **ret_serve, struct err *err);
+struct serve_config {
+    int fd; /* a listening, non-blocking socket, which is the new object's also on failure */
+    struct serve_total *total; /* outlives it, as do the next two */
+    const struct serve_ops *ops;
+    void *user;
+};
+
+int serve_new(
+        struct loop *loop, const struct serve_config *config, struct serve **ret_serve, struct err *err);
 
 /* Closes the socket and all connections, without calling closed. Returns NULL; accepts NULL. */
 struct serve *serve_free(struct serve *s);

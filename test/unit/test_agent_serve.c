@@ -46,6 +46,7 @@ static const struct serve_ops ops = {.request = on_request, .closed = on_closed}
 static void begin(void)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const struct serve_config config = {.fd = fd, .total = &total, .ops = &ops};
     struct err err = ERR_INIT;
 
     address.sun_family = AF_UNIX;
@@ -54,7 +55,7 @@ static void begin(void)
     cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &(socklen_t){sizeof(address)}), 0);
     cr_assert_eq(listen(fd, 512), 0);
     cr_assert_eq(loop_new(&loop, &err), 0);
-    cr_assert_eq(serve_new(loop, fd, &total, &ops, NULL, &serve, &err), 0, "%s", err_text(&err));
+    cr_assert_eq(serve_new(loop, &config, &serve, &err), 0, "%s", err_text(&err));
 }
 
 static void end(void)
