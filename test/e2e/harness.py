@@ -82,8 +82,8 @@ def sc_manifest(name, template_spec, running=True, **spec):
 
 
 def shell(image="sc.test/debian:1", script="sleep infinity & trap 'kill $!; exit 0' TERM; wait", **more):
-    """Short form of a container that runs until TERM."""
-    return {"image": image, "command": ["sh", "-c", script], **more}
+    """Short form of a container that runs until TERM (a pid 1 that does not handle TERM is killed after 1 s)."""
+    return {"image": image, "command": ["sh", "-c", script], "terminationGracePeriodSeconds": 1, **more}
 
 
 class Namespace:

@@ -50,7 +50,7 @@ def node_drained(ns):
 
 @case
 def consumer_deleted_by_hand_comes_back(ns):
-    ns.start("box", shell(script="echo run >> /runs; exec sleep infinity", terminationGracePeriodSeconds=1))
+    ns.start("box", shell(script="echo run >> /runs; exec sleep infinity"))
     uid = ns.get("pod/box")["metadata"]["uid"]
     ns.delete("pod/box")
     eventually("a new pod", lambda: (ns.get("pod/box", check=False) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid)
@@ -74,7 +74,7 @@ def force_deleted_consumer_never_doubles(ns):
 
 @case
 def lost_provider_is_told_and_reset_starts_fresh(ns):
-    ns.start("box", shell(script="echo data >> /data; exec sleep infinity", terminationGracePeriodSeconds=1))
+    ns.start("box", shell(script="echo data >> /data; exec sleep infinity"))
     ns.kubectl("delete", "pod", "box-provider", "--force", "--grace-period=0")
     eventually("RootfsIntact False", lambda: ns.condition("box", "RootfsIntact").get("status") == "False")
     ns.phase("box", "Failed")

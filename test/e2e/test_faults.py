@@ -54,7 +54,7 @@ class Killer:
 def whole_life_while_killing(ns, app, rounds):
     """Kills at the begin of each step; the kubelet's crash back-off (10 s, 20 s, ...) sets the pace."""
     name = "box"
-    steps = [("start", lambda: ns.apply(sc_manifest(name, shell(script=COUNTER, terminationGracePeriodSeconds=1)))),
+    steps = [("start", lambda: ns.apply(sc_manifest(name, shell(script=COUNTER)))),
              ("stop", lambda: patch(ns, name, False)), ("start again", lambda: patch(ns, name, True))]
     want = {"start": "Running", "stop": "Stopped", "start again": "Running"}
     hits = 0
@@ -117,7 +117,7 @@ def ticking(ns, name, disturb):
 
 @case(alone=True)
 def running_containers_never_notice(ns):
-    ns.start("box", shell(script=COUNTER, terminationGracePeriodSeconds=1))
+    ns.start("box", shell(script=COUNTER))
     eventually("ticks", lambda: ns.exec("box", "ls", "/ticks", check=False).returncode == 0)
 
     def restart(component):
@@ -139,7 +139,7 @@ def running_containers_never_notice(ns):
 
 @case(alone=True)
 def kubelet_restarted_while_it_starts_and_stops(ns):
-    ns.apply(sc_manifest("box", shell(script=COUNTER, terminationGracePeriodSeconds=1)))
+    ns.apply(sc_manifest("box", shell(script=COUNTER)))
     run([CLUSTER, "restart", "kubelet"], timeout=180)
     ns.phase("box", "Running", 180)
     patch(ns, "box", False)
@@ -151,7 +151,7 @@ def kubelet_restarted_while_it_starts_and_stops(ns):
 
 @case(alone=True)
 def deleted_while_the_agent_is_down(ns):
-    ns.start("box", shell(script=COUNTER, terminationGracePeriodSeconds=1))
+    ns.start("box", shell(script=COUNTER))
     uid = ns.instance_uid("box")
     selector = '{"spec":{"template":{"spec":{"nodeSelector":{"sc.test/nowhere":"x"}}}}}'
     kubectl("-n", SYSTEM, "patch", "daemonset", "sc-node-agent", "--type=merge", "-p", selector)
@@ -173,7 +173,7 @@ def deleted_while_the_agent_is_down(ns):
 @case(alone=True)
 def forced_away_while_the_agent_is_down(ns):
     """Pods force-deleted with nobody to clean up: the reclaim pod does it, and the SC goes only then."""
-    ns.start("box", shell(script=COUNTER, terminationGracePeriodSeconds=1))
+    ns.start("box", shell(script=COUNTER))
     uid = ns.instance_uid("box")
     selector = '{"spec":{"template":{"spec":{"nodeSelector":{"sc.test/nowhere":"x"}}}}}'
     kubectl("-n", SYSTEM, "patch", "daemonset", "sc-node-agent", "--type=merge", "-p", selector)

@@ -28,7 +28,8 @@ def debian_root_survives_two_stops(ns):
 @case
 def exec_cp_logs(ns):
     ns.start("box", shell(script="echo hello from pid $$; cat /etc/marker 2>/dev/null; exec sleep infinity"))
-    expect(ns.kubectl("logs", "box").stdout.startswith("hello from pid 1"), "the user's process is not pid 1, or no log")
+    log = eventually("a log", lambda: ns.kubectl("logs", "box").stdout)
+    expect(log == "hello from pid 1\n", "the user's process is not pid 1, or execwrap speaks: %r" % log)
     expect(ns.exec("box", "/usr/bin/env").stdout.find("HOSTNAME=box") >= 0, "exec of any program, with the pod's environment")
     with tempfile.TemporaryDirectory() as d:
         with open(d + "/up", "w") as f:
@@ -111,7 +112,7 @@ def restricted_namespace(ns):
 
 @case
 def delete_is_clean_and_a_name_starts_fresh(ns):
-    ns.start("box", shell(terminationGracePeriodSeconds=1))
+    ns.start("box", shell())
     ns.sh("box", "echo secret > /root/secret")
     uid = ns.instance_uid("box")
     expect(ns.node_traces([uid]), "this check finds nothing even while the instance runs")
@@ -139,7 +140,7 @@ def made_stopped_makes_nothing_until_started(ns):
 def workload_that_ends(ns):
     ns.apply(sc_manifest("job", {"containers": [{"name": "main", "image": "sc.test/debian:1",
                                                  "command": ["sh", "-c", "echo done >> /runs; exit 0"]}],
-                                 "restartPolicy": "Never"}))
+                                 "terminationGracePeriodSeconds": 1, "restartPolicy": "Never"}))
     ns.phase("job", "Succeeded")
     expect(ns.get("stc/job")["status"]["lastRun"]["exitCode"] == 0, "lastRun")
     ns.running("job", False)

@@ -15,7 +15,7 @@ def patch(ns, name, patch_object):
 
 @case
 def image_that_does_not_exist(ns):
-    ns.apply(sc_manifest("box", shell(image="sc.test/no-such-image:9", imagePullPolicy="IfNotPresent")))
+    ns.apply(sc_manifest("box", shell(image="127.0.0.1:1/no-such-image:9", imagePullPolicy="IfNotPresent")))
     message = ns.ready_message("box", "no-such-image", SECONDS)
     expect("box" in message or "pull" in message.lower(), "the message names neither pod nor cause: " + message)
     patch(ns, "box", {"spec": {"template": {"spec": {"image": "sc.test/debian:1"}}}})

@@ -35,7 +35,7 @@ def never_starts(ns, name, pattern):
 
 
 def victim(ns, name="box"):
-    ns.start(name, shell(script="echo secret > /secret; exec sleep infinity", terminationGracePeriodSeconds=1))
+    ns.start(name, shell(script="echo secret > /secret; exec sleep infinity"))
     eventually("the secret", lambda: ns.exec(name, "cat", "/secret", check=False).returncode == 0)
     return ns.instance_uid(name)
 
