@@ -3,7 +3,7 @@
  * Leader election (lease.h).
  *
  *   WAITING   a reflector shows the record; it is judged when it changes and when it would have expired
- *   TAKING    create or update under way; an update is bound to the version that was judged
+ *   TAKING    create or patch under way; the patch tests that the version is the one that was judged
  *   HELD      renewed by a JSON patch that tests the holder, every renew_every; the reflector is gone
  *   GIVING    the last patch, or nothing, is under way; then `released` is called
  *   ENDED     lost, or given back
@@ -180,8 +180,9 @@ static void on_taken(struct kube_result *result, void *user)
         stop_watching(lease);
         set_deadline(lease);
         lease->config.acquired(lease->config.user);
-    } else if (result->code == -EEXIST || result->code == -ESTALE) {
-        /* Another was first: the watch tells. */
+    } else if (result->code == -EEXIST || result->code == -ESTALE || result->http == 422 ||
+               result->http == 404) {
+        /* Another was first (422: the patch's test failed), or the record is gone: the watch tells. */
         (void)loop_timer_in(lease->timer, lease->config.retry_period);
     } else {
         again(lease, result->message, result->retry_after);
@@ -193,8 +194,14 @@ static void take(struct kube_lease *lease, const struct json *record)
     const struct lease_writer w = writer_of(lease);
     struct err err = ERR_INIT;
 
+    int r;
+
     lease->state = TAKING;
-    if (send(lease, record ? KUBE_UPDATE : KUBE_CREATE, lease_take(&w, record), on_taken, &err) >= 0)
+    if (record)
+        r = send(lease, KUBE_JSON_PATCH, lease_take(&w, record), on_taken, &err);
+    else
+        r = send(lease, KUBE_CREATE, lease_create(&w), on_taken, &err);
+    if (r >= 0)
         return;
     lease->state = WAITING;
     again(lease, err_text(&err), 0);

@@ -36,9 +36,9 @@ static int fill_spec(struct json *spec, const struct lease_writer *w, const stru
     return r;
 }
 
-struct json *lease_take(const struct lease_writer *w, const struct json *old)
+struct json *lease_create(const struct lease_writer *w)
 {
-    _cleanup_json_ struct json *lease = old ? json_copy(old) : json_new_object();
+    _cleanup_json_ struct json *lease = json_new_object();
     struct json *metadata, *spec;
 
     if (!lease || json_set_str(lease, "apiVersion", "coordination.k8s.io/v1") < 0 ||
@@ -47,7 +47,7 @@ struct json *lease_take(const struct lease_writer *w, const struct json *old)
     metadata = json_ensure_object(lease, "metadata");
     spec = json_ensure_object(lease, "spec");
     if (!metadata || !spec || json_set_str(metadata, "namespace", w->namespace) < 0 ||
-            json_set_str(metadata, "name", w->name) < 0 || fill_spec(spec, w, old) < 0)
+            json_set_str(metadata, "name", w->name) < 0 || fill_spec(spec, w, NULL) < 0)
         return NULL;
     return take_ptr(lease);
 }
@@ -71,6 +71,21 @@ static int add_step(struct json *patch, const char *op, const char *path, struct
         return r;
     }
     return json_append(patch, step);
+}
+
+/* The whole spec is written, with what others may have put into it. */
+struct json *lease_take(const struct lease_writer *w, const struct json *old)
+{
+    const struct json *had = json_field(old, "spec");
+    _cleanup_json_ struct json *patch = json_new_array();
+    _cleanup_json_ struct json *spec = json_is_object(had) ? json_copy(had) : json_new_object();
+    const char *version = json_str_or(old, "metadata.resourceVersion", "");
+
+    if (!patch || !spec || fill_spec(spec, w, old) < 0 ||
+            add_step(patch, "test", "/metadata/resourceVersion", json_new_string(version)) < 0 ||
+            add_step(patch, "add", "/spec", take_ptr(spec)) < 0)
+        return NULL;
+    return take_ptr(patch);
 }
 
 static struct json *patch_as_holder(const struct lease_writer *w)

@@ -22,8 +22,10 @@ const char *lease_holder(const struct json *lease);
  * an hour, else `fallback`. */
 usec_t lease_duration(const struct json *lease, usec_t fallback);
 
-/* The body of a create (old NULL) or of an update that makes the writer the holder; the update carries old's
- * resourceVersion, so it fails when the record has changed. NULL: out of memory. */
+/* The body of a create that makes the writer the holder. NULL: out of memory. */
+struct json *lease_create(const struct lease_writer *w) _must_check_;
+
+/* A JSON patch that does so; it fails when the record is not the one given any more. NULL: out of memory. */
 struct json *lease_take(const struct lease_writer *w, const struct json *old) _must_check_;
 
 /* JSON patches that fail unless the writer is the holder still. NULL: out of memory. */

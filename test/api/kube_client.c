@@ -21,14 +21,14 @@ static struct kube_client *client;
 static const char *ns;
 static const char *kubeconfig;
 
-#define CHECK(condition, ...)                                             \
-    do {                                                                  \
-        if (!(condition)) {                                               \
-            printf("FAILED %s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            printf("  " __VA_ARGS__);                                     \
-            printf("\n");                                                 \
-            exit(1);                                                      \
-        }                                                                 \
+#define CHECK(condition, ...)                                               \
+    do {                                                                    \
+        if (!(condition)) {                                                 \
+            printf("not ok - %s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            printf("  " __VA_ARGS__);                                       \
+            printf("\n");                                                   \
+            exit(1);                                                        \
+        }                                                                   \
     } while (0)
 
 static void wait_for(const bool *flag, unsigned seconds, const char *what)
@@ -159,7 +159,7 @@ static void start_reflector(void)
     CHECK(kube_reflector_new(&rc, &reflector, &err) >= 0, "%s", err_text(&err));
     wait_for(&synced, 20, "the first list");
     CHECK(changes[0] == '\0', "%s", changes);
-    printf("ok reflector synced at version %s\n", kube_reflector_version(reflector));
+    printf("ok - reflector synced at version %s\n", kube_reflector_version(reflector));
 }
 
 /* --- the parts -------------------------------------------------------------------------------------------
@@ -184,12 +184,12 @@ static void life_of_a_configmap(void)
             "kept");
     CHECK(call(create) == -EEXIST && strcmp(last.reason, "AlreadyExists") == 0, "%d %s", last.code,
             last.message);
-    printf("ok create: %s\n", last.message);
+    printf("ok - create: %s\n", last.message);
 
     CHECK(json_set_str(odd, "colour", "red") >= 0, "no memory");
     create.body = odd;
     CHECK(call(create) == -EINVAL && strstr(last.message, "colour"), "%d %s", last.code, last.message);
-    printf("ok unknown field: %s\n", last.message);
+    printf("ok - unknown field: %s\n", last.message);
 
     named.verb = KUBE_MERGE_PATCH;
     named.body = merge;
@@ -204,7 +204,7 @@ static void life_of_a_configmap(void)
     named.verb = KUBE_UPDATE;
     named.body = old;
     CHECK(call(named) == -ESTALE && last.http == 409, "%d %s", last.code, last.message);
-    printf("ok update of an old version: %s\n", last.message);
+    printf("ok - update of an old version: %s\n", last.message);
 
     named.verb = KUBE_DELETE;
     named.body = NULL;
@@ -216,7 +216,7 @@ static void life_of_a_configmap(void)
     until_changes("Da=3 ");
     named.verb = KUBE_GET;
     CHECK(call(named) == -ENOENT, "%d %s", last.code, last.message);
-    printf("ok delete by uid, then: %s\n", last.message);
+    printf("ok - delete by uid, then: %s\n", last.message);
 }
 
 static int listed;
@@ -269,7 +269,7 @@ static void pages(void)
     wait_for(&list_done, 20, "the list");
     CHECK(listed == 7, "%d", listed);
     CHECK(kube_client_stats(client).reads - before == 3, "not 3 pages");
-    printf("ok list of 7 in pages of 3\n");
+    printf("ok - list of 7 in pages of 3\n");
 }
 
 static void events(void)
@@ -289,7 +289,7 @@ static void events(void)
     CHECK(call((struct kube_request){
                   .verb = KUBE_CREATE, .resource = &kube_events, .namespace = ns, .body = event}) == 0,
             "%s", last.message);
-    printf("ok event %s\n", json_str(last.object, "metadata.name"));
+    printf("ok - event %s\n", json_str(last.object, "metadata.name"));
 }
 
 static void refusals(void)
@@ -298,7 +298,7 @@ static void refusals(void)
             .verb = KUBE_GET, .resource = &secrets_of_nobody, .namespace = ns, .name = "x"};
 
     CHECK(call(unknown) == -ENOENT, "%d %s", last.code, last.message);
-    printf("ok unknown resource: %s\n", last.message);
+    printf("ok - unknown resource: %s\n", last.message);
 }
 
 /* A client whose config was changed by `change`, and what becomes of its request. */
@@ -358,15 +358,15 @@ static void bad_token(struct kube_config *config)
 static void trust(void)
 {
     CHECK(with_config(forget_ca) == -EKEYREJECTED, "%d %s", last.code, last.message);
-    printf("ok without the CA: %s\n", last.message);
+    printf("ok - without the CA: %s\n", last.message);
     CHECK(with_config(other_ca) == -EKEYREJECTED, "%d %s", last.code, last.message);
     CHECK(with_config(other_name) == -EKEYREJECTED, "%d %s", last.code, last.message);
-    printf("ok other name: %s\n", last.message);
+    printf("ok - other name: %s\n", last.message);
     CHECK(with_config(right_name) == 0, "%d %s", last.code, last.message);
     CHECK(with_config(no_certificate) < 0 && (last.http == 401 || last.http == 403), "%ld %s", last.http,
             last.message);
     CHECK(with_config(bad_token) == -EACCES && last.http == 401, "%ld %s", last.http, last.message);
-    printf("ok bad token: %s\n", last.message);
+    printf("ok - bad token: %s\n", last.message);
 }
 
 /* --- leases ----------------------------------------------------------------------------------------------
@@ -436,12 +436,12 @@ static void leases(void)
     start_candidate(&b, "b");
     turn_for(8 * USEC_PER_SEC);
     CHECK(!a.lost && !b.acquired && kube_lease_held(a.lease), "renewing does not work");
-    printf("ok lease held and renewed for longer than its duration\n");
+    printf("ok - lease held and renewed for longer than its duration\n");
     begin = clock_monotonic();
     kube_lease_release(a.lease, on_released, &a);
     wait_for(&a.released, 2, "the release");
     wait_for(&b.acquired, 2, "the second candidate to lead");
-    printf("ok lease given back and taken over after %.2f s\n", (double)(clock_monotonic() - begin) / 1e6);
+    printf("ok - lease given back and taken over after %.2f s\n", (double)(clock_monotonic() - begin) / 1e6);
 
     /* The holder vanishes: the next waits for as long as the lease lasts. */
     start_candidate(&c, "c");
@@ -450,7 +450,7 @@ static void leases(void)
     begin = clock_monotonic();
     wait_for(&c.acquired, 10, "the third candidate to lead");
     CHECK(clock_monotonic() - begin >= 4 * USEC_PER_SEC, "too early");
-    printf("ok lease of a vanished holder taken over after %.2f s\n",
+    printf("ok - lease of a vanished holder taken over after %.2f s\n",
             (double)(clock_monotonic() - begin) / 1e6);
 
     _cleanup_json_ struct json *steal = parse("{\"spec\":{\"holderIdentity\":\"thief\"}}");
@@ -463,7 +463,7 @@ static void leases(void)
     wait_for(&c.lost, 3, "the holder to notice that it is not any more");
     (void)kube_lease_free(a.lease);
     (void)kube_lease_free(c.lease);
-    printf("ok a stolen lease is lost\n");
+    printf("ok - a stolen lease is lost\n");
 }
 
 static void idle(void)
@@ -476,7 +476,7 @@ static void idle(void)
     while (clock_monotonic() < end)
         callbacks += loop_turn(loop, USEC_PER_SEC);
     CHECK(callbacks == 0, "%d callbacks", callbacks);
-    printf("ok idle with a watch: nothing happens\n");
+    printf("ok - idle with a watch: nothing happens\n");
 }
 
 int main(int argc, char **argv)

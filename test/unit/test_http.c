@@ -47,6 +47,24 @@ Test(http, request_is_sent_as_asked)
     cr_assert_eq(server.accepted, 1, "the connection was not reused");
 }
 
+/* curl asks first ("Expect: 100-continue") for bodies over a megabyte, and waits a second for the answer. */
+Test(http, large_bodies_are_sent_without_asking)
+{
+    static char block[3 << 20];
+    _cleanup_seen_ struct seen s = {0};
+    struct http_request_spec spec = spec_of(&s, url_of("/echo"));
+
+    memset(block, 'x', sizeof(block) - 1);
+    spec.method = "POST";
+    spec.body = block;
+    spec.body_len = sizeof(block) - 1;
+    start_spec(&s, &spec);
+    finish(&s);
+    cr_assert_eq(s.code, 0, "%s", s.text);
+    cr_assert_gt(s.body.len, sizeof(block));
+    cr_assert_null(strcasestr(buf_str(&s.body), "expect"));
+}
+
 Test(http, header_injection_is_refused)
 {
     static const char *const headers[] = {"X-Mine: 1\r\nX-Other: 2", NULL};

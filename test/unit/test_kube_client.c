@@ -310,6 +310,26 @@ Test(kube_client, a_rotated_token_is_used_after_a_401)
     cr_assert(strstr(got_head, "Bearer second\r\n"), "%s", got_head);
 }
 
+static void refuse_and_rotate(struct fake_conn *c, const struct fake_request *req, void *user)
+{
+    char token[32];
+
+    snprintf(token, sizeof(token), "token-%u", server.requests);
+    write_token(token);
+    serve(c, req, user);
+}
+
+Test(kube_client, a_token_that_rotates_all_the_time_does_not_keep_us_trying)
+{
+    struct kube_request req = get_pod();
+
+    server.handler = refuse_and_rotate;
+    answer_status = 401;
+    struct seen s = run(&req);
+    cr_assert_eq(s.code, -EACCES);
+    cr_assert_eq(server.requests, 2);
+}
+
 Test(kube_client, a_rotated_token_is_seen_within_a_minute)
 {
     struct kube_request req = get_pod();
