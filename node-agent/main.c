@@ -76,7 +76,7 @@ int main(int argc, char **argv)
 {
     struct options options;
     struct err err = ERR_INIT;
-    int r = options_parse(argc, argv, &options, &err);
+    int r = agent_options_parse(argc, argv, &options, &err);
 
     if (r < 0) {
         (void)fprintf(stderr, "sc-node-agent: %s\n", err_text(&err));
@@ -88,7 +88,7 @@ int main(int argc, char **argv)
         (void)puts("sc-node-agent " AGENT_VERSION);
         return 0;
     case OPTIONS_HELP:
-        (void)fputs(options_help, stdout);
+        (void)fputs(agent_options_help, stdout);
         return 0;
     case OPTIONS_PROBE:
         r = probe_run(options.kubelet_dir, options.alive, &err);

@@ -11,7 +11,7 @@
 
 #define LIBEXEC "/usr/libexec/stoppablecontainer/"
 
-const char options_help[] =
+const char agent_options_help[] =
         "Usage: sc-node-agent --node-name=NAME --namespace=NAME [OPTION...]\n"
         "       sc-node-agent probe [--alive]\n"
         "\n"
@@ -153,7 +153,7 @@ static int check(const struct options *o, struct err *err)
     return 0;
 }
 
-int options_parse(int argc, char **argv, struct options *ret_options, struct err *err)
+int agent_options_parse(int argc, char **argv, struct options *ret_options, struct err *err)
 {
     struct options o = {
             .command = OPTIONS_SERVE,

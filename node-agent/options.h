@@ -30,8 +30,9 @@ struct options {
     enum log_level log_level;
 };
 
-/* -EINVAL with a sentence that names the option. */
-int options_parse(int argc, char **argv, struct options *ret_options, struct err *err);
+/* -EINVAL with a sentence that names the option. (Named apart from the controller's: tests link both
+ * programs.) */
+int agent_options_parse(int argc, char **argv, struct options *ret_options, struct err *err);
 
 /* Help, for --help. */
-extern const char options_help[];
+extern const char agent_options_help[];

@@ -22,7 +22,7 @@ static int parse(const char *line, struct options *ret, struct err *err)
         cr_assert_lt(argc, WORDS_MAX);
         argv[argc++] = w;
     }
-    return options_parse(argc, argv, ret, err);
+    return agent_options_parse(argc, argv, ret, err);
 }
 
 Test(agent_options, defaults)
