@@ -38,7 +38,7 @@ DEFINE_CLEANUP_FUNC(struct json *, json_free);
 int json_write(const struct json *node, struct buf *b);
 
 /* The same with the keys of every object sorted and numbers in one form: content that is equal by json_equal
- * gives equal bytes (for hashes). */
+ * gives equal bytes. For hashes, not for reading back: a long number may grow beyond LIMIT_JSON_NUMBER. */
 int json_write_canonical(const struct json *node, struct buf *b);
 
 /* Kinds. All accept NULL (false). */
