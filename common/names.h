@@ -42,8 +42,7 @@
 
 /* Objects */
 #define SC_PROVIDER_SUFFIX "-provider" /* provider pod: NAME-provider; consumer pod: NAME */
-#define SC_RECLAIM_PREFIX "reclaim-" /* reclaim pod: reclaim-<instance uid>, in the controller's namespace \
-                                      */
+#define SC_RECLAIM_PREFIX "reclaim-" /* reclaim pod: reclaim-<uid>, in the controller's namespace */
 #define SC_NAME_MAX 54 /* so that NAME-provider is a valid pod host name (63) */
 #define SC_MAIN_CONTAINER "main" /* the short form's container */
 #define SC_FINALIZER SC_GROUP "/cleanup"

@@ -22,7 +22,7 @@ enum {
     LIMIT_CONTAINERS = 64, /* containers of one template */
 
     /* rpc. A connection carries one call of the kubelet, which opens a new one for each */
-    LIMIT_RPC_CONNECTIONS = 512, /* more than publish calls that wait, or they would keep out what they wait for */
+    LIMIT_RPC_CONNECTIONS = 512, /* publish calls that wait must leave room for what they wait for */
     LIMIT_RPC_STREAMS = 16, /* calls at once on one connection */
     LIMIT_RPC_METHODS = 16,
     LIMIT_GRPC_MESSAGE = 4000, /* encoded grpc-message: some clients take 8 KiB of headers in all */
@@ -75,7 +75,7 @@ enum {
 #define LIMIT_GRPC_REPLY (16 * MIB) /* containerd's default */
 
 #define LIMIT_GRPC_HEADERS (16 * KIB) /* of one request, counted as HTTP/2 does */
-#define LIMIT_CRI_INFO (4 * MIB) /* the runtime's verbose document; a spec with all of seccomp is about 40 KiB */
+#define LIMIT_CRI_INFO (4 * MIB) /* the runtime's verbose document; a spec with all of seccomp: 40 KiB */
 #define LIMIT_GRPC_BUFFERED (8 * MIB) /* requests being received, all connections of a server together */
 
 /* node files */
