@@ -27,7 +27,7 @@ def debian_root_survives_two_stops(ns):
 
 @case
 def exec_cp_logs(ns):
-    ns.start("box", shell(script="echo hello from pid $$; cat /etc/marker 2>/dev/null; exec sleep infinity"))
+    ns.start("box", shell(script="echo hello from pid $$$$; cat /etc/marker 2>/dev/null; exec sleep infinity"))
     log = eventually("a log", lambda: ns.kubectl("logs", "box").stdout)
     expect(log == "hello from pid 1\n", "the user's process is not pid 1, or execwrap speaks: %r" % log)
     expect(ns.exec("box", "/usr/bin/env").stdout.find("HOSTNAME=box") >= 0, "exec of any program, with the pod's environment")

@@ -149,7 +149,7 @@ def machine_namespace_gets_and_gives_no_root(ns):
     uid = "11111111-1111-4111-8111-111111111111"
     pid1 = "/proc/1/ns/mnt"
     attack = "perl -e \"$A\" %s /proc/$P/root%s/agent.sock %s %%s; " % (HELLO, DIR, pid1)
-    script = "P=$$; " + attack % "before" + attack % "after" + "echo finished; sleep infinity"
+    script = "P=$$$$; " + attack % "before" + attack % "after" + "echo finished; sleep infinity"
     thief = pod("h-provider", volume("provider", uid, "h"), ["sh", "-c", script], security={"privileged": True}, hostPID=True)
     thief["spec"]["containers"][0]["env"] = [{"name": "A", "value": ATTACKER}]
     ns.apply(thief)
