@@ -61,7 +61,9 @@ def two_containers_two_roots(ns):
     ns.start("pair", {"containers": [container("left"), container("right")], "terminationGracePeriodSeconds": 1})
     for turn in (1, 2):
         for name in ("left", "right"):
-            expect(ns.sh("pair", "cat /who", container=name) == "\n".join([name] * turn), "roots are mixed in run %d" % turn)
+            want = "".join([name + "\n"] * turn)
+            eventually("run %d of %s in its own root" % (turn, name), lambda: ns.exec(
+                "pair", "cat", "/who", container=name, check=False).stdout == want)
         ns.sh("pair", "touch /only-left", container="left")
         expect(ns.exec("pair", "ls", "/only-left", container="right", check=False).returncode != 0, "a file crossed over")
         ns.running("pair", False)
