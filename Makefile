@@ -110,9 +110,11 @@ priv: $(priv_bins) build/execwrap build/pause
 	$(Q)tools/run-tests priv $(B) $(priv_bins)
 
 api: $(B)/sc-controller
+	$(Q)tools/ready
 	$(Q)tools/run-tests api $(B)
 
 e2e: images
+	$(Q)tools/ready system
 	$(Q)tools/run-tests e2e $(B)
 
 check:
@@ -122,7 +124,7 @@ lint:
 	$(Q)tools/lint/lint
 
 bench: images
-	$(Q)test/prepare-cluster
+	$(Q)tools/ready system
 	$(Q)test/bench/bench
 
 fuzz:
