@@ -30,6 +30,7 @@
 #include "common/base/file.h"
 #include "common/names.h"
 #include "common/wire/wire.h"
+#include "test/priv/tap.h"
 
 #define EXECWRAP SC_MOUNT_DIR "/" SC_EXECWRAP_FILE
 #define PAUSE SC_MOUNT_DIR "/" SC_PAUSE_FILE
@@ -503,12 +504,10 @@ static const struct {
 
 int main(void)
 {
-    int failed = 0;
-
     setvbuf(stdout, NULL, _IONBF, 0); /* forked children must not print it again */
     if (geteuid() != 0) {
-        printf("skipped: needs root to make namespaces\n");
-        return getenv("SC_TEST_MUST_RUN") ? 1 : 77;
+        tap_skip("all", "needs root to make namespaces");
+        return tap_status();
     }
     if (access("build/execwrap", X_OK) < 0 || access("build/pause", X_OK) < 0) {
         printf("build/execwrap and build/pause are not built, or this is not the top of the checkout\n");
@@ -520,9 +519,8 @@ int main(void)
         bool ok =
                 cases[i].every_signal ? passes_with_every_stop_signal(cases[i].body) : passes(cases[i].body);
 
-        printf("%s %s\n", ok ? "ok    " : "FAILED", cases[i].name);
-        failed += !ok;
+        tap_ok(ok, "%s", cases[i].name);
     }
     rmdir(stage_dir);
-    return failed ? 1 : 0;
+    return tap_status();
 }
