@@ -14,6 +14,8 @@
 #include "common/names.h"
 #include "controller/affinity.h"
 
+/* As a limit this also throttles the runtime while it makes sandbox and container: at 10m that takes about 4
+ * s each, once in the life of a root; at 100m a tenth of it. spec.provider.resources changes it. */
 #define DEFAULT_CPU "10m"
 #define DEFAULT_MEMORY "16Mi"
 /* The provider outlives its consumer when Kubernetes ends both at once (DESIGN.md, 1). */
