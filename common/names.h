@@ -51,6 +51,7 @@
 #define SC_LABEL_INSTANCE SC_GROUP "/instance"
 #define SC_LABEL_ROLE SC_GROUP "/role"
 #define SC_MANAGED_BY "sc-controller"
+#define SC_ANNOTATION_FINAL_CPU SC_GROUP "/final-cpu" /* of a provider pod that begins larger */
 #define SC_ANNOTATION_TEMPLATE_HASH SC_GROUP "/template-hash"
 
 /* Node label by the CSI topology answer: the kubelet writes it, consumers require it. */

@@ -14,6 +14,7 @@ static const struct {
         [ACT_SCI_CREATE] = {KUBE_CREATE, &kube_instances, NULL},
         [ACT_CONSUMER_CREATE] = {KUBE_CREATE, &kube_pods, NULL},
         [ACT_PROVIDER_CREATE] = {KUBE_CREATE, &kube_pods, NULL},
+        [ACT_PROVIDER_RESIZE] = {KUBE_MERGE_PATCH, &kube_pods, "resize"},
         [ACT_RECLAIM_CREATE] = {KUBE_CREATE, &kube_pods, NULL},
         [ACT_SC_STATUS] = {KUBE_MERGE_PATCH, &kube_stoppablecontainers, "status"},
         [ACT_SCI_STATUS] = {KUBE_MERGE_PATCH, &kube_instances, "status"},
@@ -61,6 +62,9 @@ enum apply_outcome apply_outcome(enum action_kind kind, const struct kube_result
     case 0:
         return APPLY_DONE;
     case -ENOENT:
+        /* The pod is gone, which will be seen, or this API server cannot resize pods: not to be hurried. */
+        if (kind == ACT_PROVIDER_RESIZE)
+            return APPLY_REFUSED;
         return delete ? APPLY_DONE : APPLY_CONFLICT;
     case -EEXIST:
         return APPLY_EXISTS;

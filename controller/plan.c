@@ -14,6 +14,7 @@
 
 #include "common/names.h"
 #include "controller/plan_internal.h"
+#include "controller/plan_provider.h"
 
 static bool belongs_to_sc(const struct json *sci, const struct json *sc)
 {
@@ -107,6 +108,7 @@ static int with_instance(struct view *v)
 {
     const char *reason;
     enum root_state root;
+    int r;
 
     if (wants_fresh_root(v, &reason))
         return fresh_root(v, reason);
@@ -120,9 +122,8 @@ static int with_instance(struct view *v)
     if (root == ROOT_INTACT)
         opine(&v->verdict.intact, "True", "Intact",
                 "the root filesystem is held by pod %s" SC_PROVIDER_SUFFIX, v->o->name);
-    if (json_bool_or(v->o->sc, "spec.running", false))
-        return plan_start(v);
-    return plan_stop(v);
+    r = json_bool_or(v->o->sc, "spec.running", false) ? plan_start(v) : plan_stop(v);
+    return r < 0 ? r : plan_settle_provider(v);
 }
 
 static int choose(struct view *v)

@@ -17,6 +17,7 @@ const char *action_name(enum action_kind kind)
             [ACT_SCI_CREATE] = "create the instance",
             [ACT_CONSUMER_CREATE] = "create the consumer pod",
             [ACT_PROVIDER_CREATE] = "create the provider pod",
+            [ACT_PROVIDER_RESIZE] = "resize the provider pod",
             [ACT_RECLAIM_CREATE] = "create the reclaim pod",
             [ACT_SC_STATUS] = "write the status",
             [ACT_SCI_STATUS] = "write the instance's status",
@@ -71,6 +72,12 @@ static int add_write(
 int plan_add(struct view *v, enum action_kind kind, const char *name, struct json *body)
 {
     return add_write(v, kind, name, "", body);
+}
+
+int plan_add_for(struct view *v, enum action_kind kind, const struct json *object, struct json *body)
+{
+    return add_write(
+            v, kind, json_str_or(object, "metadata.name", ""), json_str_or(object, "metadata.uid", ""), body);
 }
 
 static int add_delete(struct view *v, enum action_kind kind, const struct json *object, int64_t grace)

@@ -71,6 +71,9 @@ bool plan_root_unused(const struct view *v);
 /* Writes. A failed one is left out until its back-off has passed; plan_add_* then only set when to look. */
 bool plan_may(struct view *v, enum action_kind kind);
 int plan_add(struct view *v, enum action_kind kind, const char *name, struct json *body) _must_check_;
+/* A change of an object that exists; its uid is remembered once it was made. */
+int plan_add_for(
+        struct view *v, enum action_kind kind, const struct json *object, struct json *body) _must_check_;
 int plan_delete_pod(struct view *v, enum action_kind kind, const struct json *pod) _must_check_;
 int plan_delete_instance(struct view *v) _must_check_;
 int plan_release(struct view *v, enum action_kind kind, const struct json *object) _must_check_;

@@ -139,6 +139,7 @@ static int create_provider(struct view *v)
             .template = &v->template,
             .node = v->consumer.node,
             .consumer = v->o->consumer,
+            .small = v->m->retry[ACT_PROVIDER_CREATE].reason != NULL,
     };
     char name[SC_NAME_MAX + sizeof(SC_PROVIDER_SUFFIX)];
     struct json *pod;
@@ -193,4 +194,20 @@ int plan_provider(struct view *v)
             p->node);
     verdict_pod_problem(v, p, provider_name(v));
     return 1;
+}
+
+int plan_settle_provider(struct view *v)
+{
+    const struct pod_facts *p = &v->provider;
+    struct json *body;
+    int r;
+
+    if (!p->exists || p->deleting || p->terminal || !(p->all_running || p->unschedulable))
+        return 0;
+    if (strcmp(v->m->write_sent[ACT_PROVIDER_RESIZE], p->uid) == 0)
+        return 0;
+    r = provider_pod_settle(v->o->provider, &body);
+    if (r < 0 || !body)
+        return r;
+    return plan_add_for(v, ACT_PROVIDER_RESIZE, v->o->provider, body);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The provider's part of a start. Only plan_start.c includes it.
+ * The provider's part of a start, and its size. Only plan.c and plan_start.c include it.
  */
 #pragma once
 
@@ -16,3 +16,7 @@ int plan_adopt_root(struct view *v) _must_check_;
 /* A provider of which nothing can come (rejected, or on a node that has been given up) goes away. Returns 1
  * when there is one and nothing else may be done before it is gone, else 0; -ENOMEM. */
 int plan_provider_rejected(struct view *v) _must_check_;
+
+/* A provider that runs, or that does not fit, is brought to its final size (provider_pod.c says why it began
+ * larger). -ENOMEM. */
+int plan_settle_provider(struct view *v) _must_check_;

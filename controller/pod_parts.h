@@ -17,6 +17,7 @@ struct pod_request {
     const struct json *excluded; /* node names, array or NULL (consumer only) */
     const struct json *provider; /* consumer only: the provider whose root is used, NULL at the first start */
     const struct json *consumer; /* provider only: the consumer as it was admitted */
+    bool small; /* provider only: made in its final size, since the larger one was refused */
 };
 
 /* A pod object with apiVersion, kind and metadata (name, namespace, labels), an empty spec, and the SCI as

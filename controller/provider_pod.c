@@ -14,9 +14,12 @@
 #include "common/names.h"
 #include "controller/affinity.h"
 
-/* As a limit this also throttles the runtime while it makes sandbox and container: at 10m that takes about 4
- * s each, once in the life of a root; at 100m a tenth of it. spec.provider.resources changes it. */
-#define DEFAULT_CPU "10m"
+/* As a limit, the pod's CPU also throttles the runtime while it makes sandbox and container: at 10m that
+ * takes about 4 s each. So the pod begins with START_CPU and is resized in place (KEP-1287; QoS class
+ * Guaranteed throughout) once it runs, or does not fit. An annotation remembers the final size; one that
+ * spec.provider.resources asks for is kept from the beginning. */
+#define START_CPU "300m"
+#define FINAL_CPU "10m"
 #define DEFAULT_MEMORY "16Mi"
 /* The provider outlives its consumer when Kubernetes ends both at once (DESIGN.md, 1). */
 enum { EXTRA_GRACE = 10 };
@@ -57,14 +60,15 @@ static int copy_absent(struct json *to, const struct json *from)
 /* The request for ephemeral storage is ours, since the provider's layer holds what the workload writes; its
  * limit stays with the consumer: whoever passes it is evicted at once, and the provider would lose the root.
  */
-static int set_resources(struct json *container, const struct json *original, const struct json *wish)
+static int set_resources(
+        struct json *container, const struct json *original, const struct json *wish, const char *cpu)
 {
     struct json *resources = json_ensure_object(container, "resources");
     struct json *requests = resources ? json_ensure_object(resources, "requests") : NULL;
     struct json *limits = resources ? json_ensure_object(resources, "limits") : NULL;
     int bad = !requests || !limits;
 
-    bad |= set_both(requests, limits, wish, "cpu", DEFAULT_CPU);
+    bad |= set_both(requests, limits, wish, "cpu", cpu);
     bad |= set_both(requests, limits, wish, "memory", DEFAULT_MEMORY);
     bad |= copy_absent(requests, json_field(wish, "requests"));
     bad |= copy_absent(limits, json_field(wish, "limits"));
@@ -97,7 +101,7 @@ static int set_security(struct json *container, const struct json *original)
     return bad;
 }
 
-static struct json *new_container(const struct json *original, const struct json *wish)
+static struct json *new_container(const struct json *original, const struct json *wish, const char *cpu)
 {
     _cleanup_json_ struct json *container = json_new_object();
     int bad = !container;
@@ -106,7 +110,7 @@ static struct json *new_container(const struct json *original, const struct json
     bad |= json_set_str(container, "image", json_str_or(original, "image", ""));
     bad |= json_set_str(container, "imagePullPolicy", json_str(original, "imagePullPolicy"));
     bad |= json_append_str(json_ensure_array(container, "command"), POD_PAUSE);
-    bad |= set_resources(container, original, wish);
+    bad |= set_resources(container, original, wish, cpu);
     bad |= set_security(container, original);
     bad |= pod_parts_add_mount(container);
     return bad ? NULL : take_ptr(container);
@@ -134,6 +138,14 @@ static int set_tolerations(struct json *spec, const struct pod_request *q)
     return bad;
 }
 
+static bool begins_larger(const struct pod_request *q)
+{
+    const struct json *wish = json_at(q->sc, "spec.provider.resources");
+
+    return !q->small && !json_field(json_field(wish, "requests"), "cpu") &&
+           !json_field(json_field(wish, "limits"), "cpu");
+}
+
 static int set_metadata(struct json *pod, const struct pod_request *q)
 {
     struct json *metadata = json_field(pod, "metadata");
@@ -143,6 +155,8 @@ static int set_metadata(struct json *pod, const struct pod_request *q)
     for (size_t i = 0; i < ARRAY_SIZE(annotations); i++)
         bad |= json_set_str(notes, annotations[i][0], annotations[i][1]);
     bad |= json_set_str(notes, SC_ANNOTATION_TEMPLATE_HASH, q->template->hash);
+    if (begins_larger(q))
+        bad |= json_set_str(notes, SC_ANNOTATION_FINAL_CPU, FINAL_CPU);
     bad |= json_set_str(json_field(metadata, "labels"), "sidecar.istio.io/inject", "false");
     return bad;
 }
@@ -157,7 +171,8 @@ static int set_spec(struct json *spec, const struct pod_request *q)
     int bad = !seccomp;
 
     json_for_each (original, template_containers(q->template))
-        bad |= json_append(containers, new_container(original, json_at(q->sc, "spec.provider.resources")));
+        bad |= json_append(containers, new_container(original, json_at(q->sc, "spec.provider.resources"),
+                                               begins_larger(q) ? START_CPU : FINAL_CPU));
     bad |= copy_identity(security, json_field(q->template->spec, "securityContext"));
     bad |= json_set_str(seccomp, "type", "RuntimeDefault");
     bad |= pod_parts_set_selinux(spec, q);
@@ -183,5 +198,40 @@ int provider_pod_build(const struct pod_request *q, struct json **ret)
     if (!pod || set_metadata(pod, q) || set_spec(json_field(pod, "spec"), q))
         return -ENOMEM;
     *ret = take_ptr(pod);
+    return 0;
+}
+
+static struct json *resized(const struct json *container, const char *cpu)
+{
+    _cleanup_json_ struct json *c = json_new_object();
+    const struct json *now = json_field(container, "resources");
+    struct json *resources = json_copy(now);
+    int bad = !c || !resources;
+
+    bad |= bad || json_set_str(json_field(resources, "requests"), "cpu", cpu);
+    bad |= bad || json_set_str(json_field(resources, "limits"), "cpu", cpu);
+    bad |= json_set(c, "resources", resources);
+    bad |= json_set_str(c, "name", json_str_or(container, "name", ""));
+    return bad ? NULL : take_ptr(c);
+}
+
+int provider_pod_settle(const struct json *pod, struct json **ret)
+{
+    const char *cpu = json_string(json_field(json_at(pod, "metadata.annotations"), SC_ANNOTATION_FINAL_CPU));
+    _cleanup_json_ struct json *body = json_new_object();
+    struct json *containers = json_ensure_array(json_ensure_object(body, "spec"), "containers");
+    bool differs = false;
+    int bad = !containers;
+
+    json_for_each (container, json_at(pod, "spec.containers")) {
+        differs = differs || (cpu && strcmp(json_str_or(container, "resources.limits.cpu", ""), cpu) != 0);
+        if (cpu)
+            bad |= json_append(containers, resized(container, cpu));
+    }
+    /* The uid is a precondition: never another pod of this name. */
+    bad |= json_set_str(json_ensure_object(body, "metadata"), "uid", json_str_or(pod, "metadata.uid", ""));
+    if (bad)
+        return -ENOMEM;
+    *ret = differs ? take_ptr(body) : NULL;
     return 0;
 }

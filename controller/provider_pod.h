@@ -10,3 +10,7 @@
 
 /* q->node and q->consumer must be set. -ENOMEM. */
 int provider_pod_build(const struct pod_request *q, struct json **ret) _must_check_;
+
+/* A provider that began larger than it need be: the merge patch of its `resize` subresource that brings it to
+ * its final size. *ret is NULL when it has that already. -ENOMEM. */
+int provider_pod_settle(const struct json *pod, struct json **ret) _must_check_;

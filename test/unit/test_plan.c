@@ -21,14 +21,15 @@ Test(plan, create_stop_start_delete_within_the_write_budget)
 
     world_init(&w, BOX);
     world_run(&w);
-    cr_assert_eq(w.writes, 8, "create took %d writes: %s", w.writes, w.events);
+    cr_assert_eq(w.writes, 9, "create took %d writes: %s", w.writes, w.events);
     cr_assert_str_eq(w.events, "Started ");
     cr_assert_str_eq(json_str(w.sc, "status.nodeName"), "node-a");
     cr_assert_str_eq(json_str(w.sc, "status.rootfs.id"), json_str(w.provider, "metadata.uid"));
     expect_condition(&w, "Ready", "True", "node-a");
     expect_condition(&w, "RootfsIntact", "True", "box-provider");
     world_wait(&w, 3600 * USEC_PER_SEC);
-    cr_assert_eq(w.writes, 8, "idle is not free");
+    cr_assert_eq(w.writes, 9, "idle is not free");
+    cr_assert_str_eq(json_str(w.provider, "spec.containers[0].resources.limits.cpu"), "10m");
 
     world_spec(&w, "{'running':false}");
     w.writes = 0;
@@ -595,5 +596,73 @@ Test(plan, crash_loop_makes_no_stream_of_writes)
         world_wait(&w, 30 * USEC_PER_SEC);
     }
     cr_assert_leq(w.writes, 25, "%d writes in 50 minutes", w.writes);
+    world_free(&w);
+}
+
+static const char *provider_cpu(const struct world *w)
+{
+    return json_str_or(w->provider, "spec.containers[0].resources.requests.cpu", "");
+}
+
+Test(plan, provider_begins_larger_and_ends_small)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    cr_assert_str_eq(provider_cpu(&w), "300m");
+    pod_placed(&w, w.provider, "node-a");
+    world_settle(&w);
+    cr_assert_str_eq(provider_cpu(&w), "300m", "throttled while its container is being made");
+    pod_runs(&w, w.provider);
+    world_settle(&w);
+    cr_assert_str_eq(provider_cpu(&w), "10m");
+    cr_assert_str_eq(json_str(w.provider, "spec.containers[0].resources.limits.memory"), "16Mi");
+    world_free(&w);
+}
+
+Test(plan, provider_that_does_not_fit_is_made_small_first)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    unplaced(&w, w.provider);
+    world_settle(&w);
+    cr_assert_str_eq(provider_cpu(&w), "10m");
+    cr_assert_eq(json_len(json_at(w.sci, "status.excludedNodes")), 0);
+    world_free(&w);
+}
+
+Test(plan, provider_that_was_refused_is_asked_for_small)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    w.refuse = ACT_PROVIDER_CREATE;
+    w.refusal = "exceeded quota: limits.cpu";
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    w.refuse = ACT_KINDS;
+    world_wait(&w, 10 * USEC_PER_SEC);
+    cr_assert_str_eq(provider_cpu(&w), "10m");
+    world_free(&w);
+}
+
+Test(plan, a_server_that_cannot_resize_is_not_hurried)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    w.refuse = ACT_PROVIDER_RESIZE;
+    w.refusal = "the server could not find the requested resource";
+    world_run(&w);
+    expect_condition(&w, "Ready", "True", "");
+    cr_assert_str_eq(provider_cpu(&w), "300m");
     world_free(&w);
 }

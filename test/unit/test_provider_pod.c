@@ -70,6 +70,8 @@ Test(provider_pod, guaranteed_with_four_explicit_values)
     const struct json *r = json_at(pod, "spec.containers[0].resources");
 
     cr_assert_str_eq(json_str(r, "requests.cpu"), "50m");
+    cr_assert_null(
+            json_field(json_at(pod, "metadata.annotations"), SC_ANNOTATION_FINAL_CPU), "it stays as asked");
     cr_assert_str_eq(json_str(r, "limits.cpu"), "50m");
     cr_assert_str_eq(json_str(r, "requests.memory"), "16Mi");
     cr_assert_str_eq(json_str(r, "limits.memory"), "16Mi");

@@ -261,6 +261,7 @@ static inline struct json **target(struct world *w, enum action_kind kind)
     case ACT_CONSUMER_DELETE:
         return &w->consumer;
     case ACT_PROVIDER_CREATE:
+    case ACT_PROVIDER_RESIZE:
     case ACT_PROVIDER_DELETE:
         return &w->provider;
     case ACT_RECLAIM_CREATE:
@@ -289,6 +290,14 @@ static inline void apply(struct world *w, struct action *a)
         cr_assert_null(*object, "%s: it exists already", action_name(a->kind));
         *object = take_ptr(a->body);
         admit(w, *object);
+        break;
+    case ACT_PROVIDER_RESIZE: /* of a container, the server takes the resources and nothing else */
+        cr_assert_str_eq(json_str(a->body, "metadata.uid"), json_str(*object, "metadata.uid"));
+        strcpy(w->memory.write_sent[a->kind], a->uid);
+        for (size_t i = 0; i < json_len(json_at(*object, "spec.containers")); i++)
+            json_set(json_index(json_at(*object, "spec.containers"), i), "resources",
+                    json_copy(json_field(json_index(json_at(a->body, "spec.containers"), i), "resources")));
+        touch(w, *object);
         break;
     case ACT_SCI_DELETE:
         cr_assert_str_eq(a->uid, json_str(*object, "metadata.uid"));
