@@ -325,40 +325,6 @@ Test(plan, unschedulable_consumer_in_the_schedulers_words)
     world_free(&w);
 }
 
-Test(plan, provider_that_does_not_fit_moves_on_at_most_five_times)
-{
-    struct world w;
-    char node[32];
-
-    world_init(&w, BOX);
-    world_settle(&w);
-    for (int i = 0; i < 7; i++) {
-        snprintf(node, sizeof(node), "node-%d", i);
-        if (!w.consumer || json_str(w.consumer, "spec.nodeName"))
-            break;
-        pod_placed(&w, w.consumer, node);
-        world_settle(&w);
-        cr_assert_not_null(w.provider);
-        unplaced(&w, w.provider);
-        world_wait(&w, 29 * USEC_PER_SEC);
-        cr_assert_not_null(w.provider, "gave up before 30 s");
-        world_wait(&w, 2 * USEC_PER_SEC);
-        if (json_str(w.consumer, "metadata.deletionTimestamp")) {
-            pod_finishes(&w, &w.consumer);
-            world_settle(&w);
-        }
-    }
-    cr_assert_eq(json_len(json_at(w.sci, "status.excludedNodes")), 5);
-    expect_condition(&w, "Scheduled", "False", "five others");
-    cr_assert(!strstr(w.events, "RootfsLost"), "%s", w.events);
-    pod_placed(&w, w.provider, node);
-    pod_runs(&w, w.provider);
-    pod_runs(&w, w.consumer);
-    world_settle(&w);
-    cr_assert_str_eq(phase(&w), "Running");
-    world_free(&w);
-}
-
 Test(plan, rejected_provider_is_made_again)
 {
     struct world w;
@@ -596,73 +562,5 @@ Test(plan, crash_loop_makes_no_stream_of_writes)
         world_wait(&w, 30 * USEC_PER_SEC);
     }
     cr_assert_leq(w.writes, 25, "%d writes in 50 minutes", w.writes);
-    world_free(&w);
-}
-
-static const char *provider_cpu(const struct world *w)
-{
-    return json_str_or(w->provider, "spec.containers[0].resources.requests.cpu", "");
-}
-
-Test(plan, provider_begins_larger_and_ends_small)
-{
-    struct world w;
-
-    world_init(&w, BOX);
-    world_settle(&w);
-    pod_placed(&w, w.consumer, "node-a");
-    world_settle(&w);
-    cr_assert_str_eq(provider_cpu(&w), "300m");
-    pod_placed(&w, w.provider, "node-a");
-    world_settle(&w);
-    cr_assert_str_eq(provider_cpu(&w), "300m", "throttled while its container is being made");
-    pod_runs(&w, w.provider);
-    world_settle(&w);
-    cr_assert_str_eq(provider_cpu(&w), "10m");
-    cr_assert_str_eq(json_str(w.provider, "spec.containers[0].resources.limits.memory"), "16Mi");
-    world_free(&w);
-}
-
-Test(plan, provider_that_does_not_fit_is_made_small_first)
-{
-    struct world w;
-
-    world_init(&w, BOX);
-    world_settle(&w);
-    pod_placed(&w, w.consumer, "node-a");
-    world_settle(&w);
-    unplaced(&w, w.provider);
-    world_settle(&w);
-    cr_assert_str_eq(provider_cpu(&w), "10m");
-    cr_assert_eq(json_len(json_at(w.sci, "status.excludedNodes")), 0);
-    world_free(&w);
-}
-
-Test(plan, provider_that_was_refused_is_asked_for_small)
-{
-    struct world w;
-
-    world_init(&w, BOX);
-    w.refuse = ACT_PROVIDER_CREATE;
-    w.refusal = "exceeded quota: limits.cpu";
-    world_settle(&w);
-    pod_placed(&w, w.consumer, "node-a");
-    world_settle(&w);
-    w.refuse = ACT_KINDS;
-    world_wait(&w, 10 * USEC_PER_SEC);
-    cr_assert_str_eq(provider_cpu(&w), "10m");
-    world_free(&w);
-}
-
-Test(plan, a_server_that_cannot_resize_is_not_hurried)
-{
-    struct world w;
-
-    world_init(&w, BOX);
-    w.refuse = ACT_PROVIDER_RESIZE;
-    w.refusal = "the server could not find the requested resource";
-    world_run(&w);
-    expect_condition(&w, "Ready", "True", "");
-    cr_assert_str_eq(provider_cpu(&w), "300m");
     world_free(&w);
 }

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The provider's part of a start, played on a table (world.h): its size, and where it fits.
+ */
+#include "test/unit/world.h"
+
+#define BOX "{'running':true,'template':{'spec':{'image':'debian:12','command':['sleep','1']}}}"
+
+static void unplaced(struct world *w, struct json *pod)
+{
+    pod_status(w, pod,
+            "{'conditions':[{'type':'PodScheduled','status':'False','reason':'Unschedulable',"
+            "'message':'0/1 nodes are available'}]}");
+}
+
+static const char *provider_cpu(const struct world *w)
+{
+    return json_str_or(w->provider, "spec.containers[0].resources.requests.cpu", "");
+}
+
+Test(plan_provider, provider_begins_larger_and_ends_small)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    cr_assert_str_eq(provider_cpu(&w), "300m");
+    pod_placed(&w, w.provider, "node-a");
+    world_settle(&w);
+    cr_assert_str_eq(provider_cpu(&w), "300m", "throttled while its container is being made");
+    pod_runs(&w, w.provider);
+    world_settle(&w);
+    cr_assert_str_eq(provider_cpu(&w), "10m");
+    cr_assert_str_eq(json_str(w.provider, "spec.containers[0].resources.limits.memory"), "16Mi");
+    world_free(&w);
+}
+
+Test(plan_provider, provider_that_does_not_fit_is_made_small_first)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    unplaced(&w, w.provider);
+    world_settle(&w);
+    cr_assert_str_eq(provider_cpu(&w), "10m");
+    cr_assert_eq(json_len(json_at(w.sci, "status.excludedNodes")), 0);
+    world_free(&w);
+}
+
+Test(plan_provider, provider_that_was_refused_is_asked_for_small)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    w.refuse = ACT_PROVIDER_CREATE;
+    w.refusal = "exceeded quota: limits.cpu";
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    w.refuse = ACT_KINDS;
+    world_wait(&w, 10 * USEC_PER_SEC);
+    cr_assert_str_eq(provider_cpu(&w), "10m");
+    world_free(&w);
+}
+
+Test(plan_provider, a_server_that_cannot_resize_is_not_hurried)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    w.refuse = ACT_PROVIDER_RESIZE;
+    w.refusal = "the server could not find the requested resource";
+    world_run(&w);
+    cr_assert_str_eq(condition_text(w.sc, "Ready", "status"), "True");
+    cr_assert_str_eq(provider_cpu(&w), "300m");
+    world_free(&w);
+}
+
+Test(plan_provider, provider_that_does_not_fit_moves_on_at_most_five_times)
+{
+    struct world w;
+    char node[32];
+
+    world_init(&w, BOX);
+    world_settle(&w);
+    for (int i = 0; i < 7; i++) {
+        snprintf(node, sizeof(node), "node-%d", i);
+        if (!w.consumer || json_str(w.consumer, "spec.nodeName"))
+            break;
+        pod_placed(&w, w.consumer, node);
+        world_settle(&w);
+        cr_assert_not_null(w.provider);
+        unplaced(&w, w.provider);
+        world_wait(&w, 29 * USEC_PER_SEC);
+        cr_assert_not_null(w.provider, "gave up before 30 s");
+        world_wait(&w, 2 * USEC_PER_SEC);
+        if (json_str(w.consumer, "metadata.deletionTimestamp")) {
+            pod_finishes(&w, &w.consumer);
+            world_settle(&w);
+        }
+    }
+    cr_assert_eq(json_len(json_at(w.sci, "status.excludedNodes")), 5);
+    cr_assert(strstr(condition_text(w.sc, "Scheduled", "message"), "five others"));
+    cr_assert(!strstr(w.events, "RootfsLost"), "%s", w.events);
+    pod_placed(&w, w.provider, node);
+    pod_runs(&w, w.provider);
+    pod_runs(&w, w.consumer);
+    world_settle(&w);
+    cr_assert_str_eq(phase(&w), "Running");
+    world_free(&w);
+}
