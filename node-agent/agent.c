@@ -38,13 +38,13 @@ static void on_settle(struct loop_source *src, void *data)
         struct node_instance *in = list_entry(batch.next, struct node_instance, dirty);
 
         list_remove(&in->dirty);
-        in->n_waiting++; /* keeps it in the tables meanwhile */
+        in->refs++; /* keeps it in the tables meanwhile */
         publish_settle(in);
         if (in->provider)
             visitor_settle(in->provider);
         if (in->consumer)
             visitor_settle(in->consumer);
-        in->n_waiting--;
+        in->refs--;
         agent_instance_put(in);
     }
 }
@@ -81,7 +81,7 @@ struct node_instance *agent_instance(struct agent *a, const char *ns, const char
 
 void agent_instance_put(struct node_instance *in)
 {
-    if (in->n_waiting > 0 || !instance_is_idle(&in->i))
+    if (in->refs > 0)
         return;
     list_remove(&in->dirty);
     (void)map_steal(in->agent->instances, in->i.uid);
@@ -146,6 +146,7 @@ static void served_join(struct served *sv, struct node_instance *in)
     struct volume *v = sv->volume;
 
     sv->instance = in;
+    in->refs++;
     if (instance_is_idle(&in->i))
         (void)snprintf(in->i.ns, sizeof(in->i.ns), "%s", v->instance_namespace);
     if (v->role == VOLUME_PROVIDER) {
@@ -173,8 +174,10 @@ static void served_leave(struct served *sv)
         in->i.consumer = NULL;
     }
     sv->instance = NULL;
-    if (in)
-        agent_touch(in);
+    if (in) {
+        in->refs--;
+        agent_touch(in); /* and the last one's settling frees it */
+    }
 }
 
 int served_new(struct agent *a, struct node_instance *in, struct volume *v, int listen_fd,

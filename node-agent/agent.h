@@ -77,7 +77,7 @@ struct node_instance {
     struct instance i;
     struct served *provider;
     struct served *consumer;
-    size_t n_waiting; /* publish calls that refer to it */
+    size_t refs; /* publish calls that wait and volumes that are published, a reclaim pod's too */
 };
 
 /* A publish call that has no answer yet. */

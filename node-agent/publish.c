@@ -37,7 +37,7 @@ static void waiting_free(struct waiting *w)
     w->timer = loop_remove(w->timer);
     (void)volume_free(w->volume);
     free(w);
-    in->n_waiting--;
+    in->refs--;
     agent_instance_put(in);
 }
 
@@ -188,7 +188,7 @@ static int wait_new(struct agent *a, struct volume *v, usec_t deadline, struct c
     w->call = call;
     w->volume = v;
     w->instance = in;
-    in->n_waiting++;
+    in->refs++;
     a->n_waiting++;
     list_append(&a->waiting, &w->node);
     csi_call_set_data(call, w);
