@@ -100,11 +100,12 @@ def killed_pause_is_a_loss(ns):
 
 @case
 def stop_honours_the_grace_period(ns):
-    ns.start("box", shell(script="trap 'echo bye > /bye; exit 0' TERM; while :; do sleep 1000 & wait $!; done",
+    ns.start("box", shell(script="trap 'echo bye >> /bye; exit 0' TERM; touch /trapped; while :; do sleep 1000 & wait $!; done",
                           terminationGracePeriodSeconds=20))
+    eventually("the trap", lambda: ns.exec("box", "ls", "/trapped", check=False).returncode == 0)
     ns.running("box", False)
     ns.running("box", True)
-    expect(ns.sh("box", "cat /bye") == "bye", "TERM did not reach the user's process")
+    eventually("TERM's trace in the root", lambda: ns.exec("box", "cat", "/bye", check=False).stdout == "bye\n", 20)
 
 
 if __name__ == "__main__":
