@@ -124,10 +124,27 @@ static int allow_chroot(struct json *security)
     return json_append_str(add, "SYS_CHROOT");
 }
 
+/* A container is Running for the kubelet, and so for everybody who waits for it, when its postStart hook has
+ * ended. Without a hook of the user's, one that waits for the root keeps an early `kubectl exec` from meeting
+ * the image's own. */
+static int add_ready_hook(struct json *lifecycle)
+{
+    struct json *hook, *exec, *command;
+
+    if (json_field(lifecycle, "postStart"))
+        return 0;
+    hook = json_ensure_object(lifecycle, "postStart");
+    exec = hook ? json_ensure_object(hook, "exec") : NULL;
+    command = exec ? json_ensure_array(exec, "command") : NULL;
+    if (!command)
+        return -ENOMEM;
+    return json_append_str(command, POD_EXECWRAP) | json_append_str(command, "ready");
+}
+
 static int wrap_container(struct json *container, const struct pod_request *q)
 {
     static const char *const probes[] = {"livenessProbe", "readinessProbe", "startupProbe"};
-    struct json *lifecycle = json_field(container, "lifecycle");
+    struct json *lifecycle = json_ensure_object(container, "lifecycle");
     struct json *security = json_ensure_object(container, "securityContext");
     int bad = !security;
 
@@ -136,6 +153,7 @@ static int wrap_container(struct json *container, const struct pod_request *q)
         bad |= wrap_exec(json_field(json_field(container, probes[i]), "exec"));
     bad |= wrap_exec(json_field(json_field(lifecycle, "postStart"), "exec"));
     bad |= wrap_exec(json_field(json_field(lifecycle, "preStop"), "exec"));
+    bad |= !lifecycle || add_ready_hook(lifecycle);
     bad |= json_set_bool(security, "readOnlyRootFilesystem", true);
     if (q->template->chroot)
         bad |= allow_chroot(security);

@@ -8,7 +8,7 @@
 #include "execwrap/say.h"
 
 static const char usage[] = "usage: execwrap run [--image-entrypoint] [--termination-log PATH] -- [ARG...] | "
-                            "execwrap exec -- ARG...";
+                            "execwrap exec -- ARG... | execwrap ready";
 static const char no_command[] = "no command specified: neither the pod nor the image gives one";
 
 const char *cmdline_parse(int argc, char **argv, struct cmdline *ret)
@@ -16,6 +16,10 @@ const char *cmdline_parse(int argc, char **argv, struct cmdline *ret)
     int i = 2;
 
     *ret = (struct cmdline){.kind = WIRE_RUN, .log = SAY_TERMINATION_LOG};
+    if (argc == 2 && strcmp(argv[1], "ready") == 0) {
+        *ret = (struct cmdline){.kind = WIRE_EXEC, .only_wait = true};
+        return NULL;
+    }
     if (argc < 3)
         return usage;
     if (strcmp(argv[1], "exec") == 0) {

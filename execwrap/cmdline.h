@@ -9,6 +9,7 @@
 struct cmdline {
     enum wire_kind kind;
     bool image_entrypoint; /* the pod gives no command */
+    bool only_wait; /* ready: nothing is executed */
     const char *log; /* termination log; NULL for exec: the log is the first process's */
     char **args; /* what follows "--", ended by NULL; may be empty */
     size_t count;
@@ -17,6 +18,7 @@ struct cmdline {
 /*
  *     execwrap run [--image-entrypoint] [--termination-log PATH] -- ARGV...
  *     execwrap exec -- ARGV...
+ *     execwrap ready
  *
  * NULL, or what is wrong. *ret is complete in both cases: the log is needed to say so.
  */

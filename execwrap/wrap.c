@@ -151,5 +151,5 @@ int wrap(int argc, char **argv, const char *socket_path)
     link_init(&w.link, socket_path, buf, sizeof buf);
     rc = wait_for_attach(&w, &attached);
     link_close(&w.link);
-    return rc ? rc : become(&w, &attached);
+    return rc || w.cmdline.only_wait ? rc : become(&w, &attached);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What execwrap does: it waits, as a container's first process or in front of a probe or hook, until the
- * agent has put the container into its preserved root, and becomes the user's program there.
+ * agent has put the container into its preserved root, and becomes the user's program there (or, called as
+ * `ready`, just ends with 0: the kubelet calls a container running when its postStart hook has ended).
  *
  *   1. note the working directory and leave it for "/": pivot_root(2) takes along only processes whose root
  *      and working directory are the old root. Nothing of the old root stays open: fds are not moved at all
@@ -20,5 +21,5 @@
 
 enum { WRAP_NOT_STARTED = 128 };
 
-/* Returns only on failure, with the exit code; the line has been said. */
+/* Returns on failure, with the exit code, when the line has been said; and 0 for `ready`. */
 int wrap(int argc, char **argv, const char *socket_path);

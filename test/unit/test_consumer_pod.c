@@ -70,6 +70,10 @@ Test(consumer_pod, probes_and_hooks)
     cr_assert_null(json_at(c, "readinessProbe.exec"));
     cr_assert_null(json_at(c, "lifecycle.postStart.exec"));
     json_free(pod);
+    pod = build("{'template':{'spec':{'image':'x'}}}", NULL, NULL);
+    expect_words(
+            json_at(pod, "spec.containers[0].lifecycle.postStart.exec.command"), WORDS(EXECWRAP, "ready"));
+    json_free(pod);
 }
 
 Test(consumer_pod, volume_root_and_init_containers)

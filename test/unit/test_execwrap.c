@@ -99,6 +99,23 @@ Test(execwrap, exec_asks_as_exec)
     close(fd);
 }
 
+Test(execwrap, ready_ends_when_the_root_is_there)
+{
+    static const char *const args[] = {"ready", NULL};
+    pid_t pid = start_run(args, NULL);
+    int fd = fake_accept();
+    struct wire_request q = fake_request(fd);
+
+    cr_assert_eq(q.type, WIRE_ATTACH);
+    cr_assert_eq(q.kind, WIRE_EXEC);
+    fake_text(fd, WIRE_WAIT, false, "for the root");
+    cr_assert_eq(waitpid(pid, NULL, WNOHANG), 0, "it did not wait");
+    attach(fd);
+    cr_assert_eq(fake_wait(pid), 0);
+    cr_assert_str_eq(fake_content("err"), "");
+    close(fd);
+}
+
 Test(execwrap, asks_for_what_the_pod_does_not_give)
 {
     static const char *const cases[][8] = {
