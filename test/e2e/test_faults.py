@@ -5,7 +5,7 @@ import json
 import sys
 import threading
 
-from harness import (CLUSTER, SYSTEM, case, eventually, expect, kubectl, main, node, run, sc_manifest, shell)
+from harness import (CLUSTER, STATE, SYSTEM, case, eventually, expect, kubectl, main, node, run, sc_manifest, shell)
 
 COUNTER = "trap 'exit 0' TERM; echo run >> /runs; while :; do echo tick >> /ticks; sleep 0.2; done"
 
@@ -188,7 +188,10 @@ def forced_away_while_the_agent_is_down(ns):
                 '[{"op":"remove","path":"/spec/template/spec/nodeSelector/sc.test~1nowhere"}]')
         kubectl("-n", SYSTEM, "rollout", "status", "daemonset/sc-node-agent", "--timeout=120s")
     ns.kubectl("wait", "stc/box", "--for=delete", "--timeout=240s", timeout=260)
-    expect(ns.node_traces([uid]) == "", "left: " + ns.node_traces([uid]))
+    instance = node("sh", "-c", "ls -d %s/instances/%s 2>/dev/null; grep %s /proc/self/mountinfo; true" % (STATE, uid, uid)).stdout
+    expect(instance == "", "gone before the node was clean: " + instance)
+    # The reclaim pod's own volume names the instance too, and goes with its pod a moment later.
+    eventually("node clean", lambda: not ns.node_traces([uid]), 30)
     eventually("the reclaim pod gone", lambda: uid not in kubectl("-n", SYSTEM, "get", "pods", "-o", "name").stdout)
 
 
