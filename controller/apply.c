@@ -62,10 +62,9 @@ enum apply_outcome apply_outcome(enum action_kind kind, const struct kube_result
     case 0:
         return APPLY_DONE;
     case -ENOENT:
-        /* The pod is gone, which will be seen, or this API server cannot resize pods: not to be hurried. */
-        if (kind == ACT_PROVIDER_RESIZE)
-            return APPLY_REFUSED;
-        return delete ? APPLY_DONE : APPLY_CONFLICT;
+        /* A resize: the pod is gone, which will be seen, or this API server cannot resize pods and never
+         * will: not asked for again. */
+        return delete || kind == ACT_PROVIDER_RESIZE ? APPLY_DONE : APPLY_CONFLICT;
     case -EEXIST:
         return APPLY_EXISTS;
     case -ESTALE:

@@ -2,6 +2,7 @@
 /*
  * The provider's part of a start, played on a table (world.h): its size, and where it fits.
  */
+#include "controller/apply.h"
 #include "test/unit/world.h"
 
 #define BOX "{'running':true,'template':{'spec':{'image':'debian:12','command':['sleep','1']}}}"
@@ -68,7 +69,7 @@ Test(plan_provider, provider_that_was_refused_is_asked_for_small)
     world_free(&w);
 }
 
-Test(plan_provider, a_server_that_cannot_resize_is_not_hurried)
+Test(plan_provider, a_refused_resize_does_not_keep_it_from_running)
 {
     struct world w;
 
@@ -113,4 +114,13 @@ Test(plan_provider, provider_that_does_not_fit_moves_on_at_most_five_times)
     world_settle(&w);
     cr_assert_str_eq(phase(&w), "Running");
     world_free(&w);
+}
+
+Test(plan_provider, a_server_without_resize_is_asked_once)
+{
+    const struct kube_result missing = {.code = -ENOENT, .reason = "NotFound", .message = "not found"};
+
+    cr_assert_eq(apply_outcome(ACT_PROVIDER_RESIZE, &missing), APPLY_DONE);
+    cr_assert_eq(apply_outcome(ACT_CONSUMER_DELETE, &missing), APPLY_DONE);
+    cr_assert_eq(apply_outcome(ACT_SC_STATUS, &missing), APPLY_CONFLICT);
 }
