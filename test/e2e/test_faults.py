@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Parts of the system killed at bad moments: the same end state, and running containers never notice."""
+import contextlib
 import json
 import sys
 import threading
@@ -149,23 +150,30 @@ def kubelet_restarted_while_it_starts_and_stops(ns):
     expect(ns.sh("box", "wc -l < /runs") == "2", "runs in one root")
 
 
-@case(alone=True)
-def deleted_while_the_agent_is_down(ns):
-    ns.start("box", shell(script=COUNTER))
-    uid = ns.instance_uid("box")
+@contextlib.contextmanager
+def agent_away():
+    """No agent on any node inside the block; back and ready after it, whatever happened."""
     selector = '{"spec":{"template":{"spec":{"nodeSelector":{"sc.test/nowhere":"x"}}}}}'
     kubectl("-n", SYSTEM, "patch", "daemonset", "sc-node-agent", "--type=merge", "-p", selector)
     try:
         eventually("the agent gone", lambda: not containers_of("sc-node-agent"))
+        yield
+    finally:
+        kubectl("-n", SYSTEM, "patch", "daemonset", "sc-node-agent", "--type=json", "-p",
+                '[{"op":"remove","path":"/spec/template/spec/nodeSelector/sc.test~1nowhere"}]')
+        kubectl("-n", SYSTEM, "rollout", "status", "daemonset/sc-node-agent", "--timeout=120s")
+
+
+@case(alone=True)
+def deleted_while_the_agent_is_down(ns):
+    ns.start("box", shell(script=COUNTER))
+    uid = ns.instance_uid("box")
+    with agent_away():
         ns.kubectl("delete", "stc/box", "--wait=false")
         eventually("the workload ended", lambda: not [
             c for c in ns.get("pod/box")["status"].get("containerStatuses", []) if "running" in c["state"]]
             if ns.get("pod/box", check=False) else True)
         expect(ns.get("stc/box", check=False) is not None, "gone before the node was clean")
-    finally:
-        kubectl("-n", SYSTEM, "patch", "daemonset", "sc-node-agent", "--type=json", "-p",
-                '[{"op":"remove","path":"/spec/template/spec/nodeSelector/sc.test~1nowhere"}]')
-        kubectl("-n", SYSTEM, "rollout", "status", "daemonset/sc-node-agent", "--timeout=120s")
     ns.kubectl("wait", "stc/box", "--for=delete", "--timeout=200s", timeout=220)
     eventually("node clean", lambda: not ns.node_traces([uid]), 30)
 
@@ -175,18 +183,11 @@ def forced_away_while_the_agent_is_down(ns):
     """Pods force-deleted with nobody to clean up: the reclaim pod does it, and the SC goes only then."""
     ns.start("box", shell(script=COUNTER))
     uid = ns.instance_uid("box")
-    selector = '{"spec":{"template":{"spec":{"nodeSelector":{"sc.test/nowhere":"x"}}}}}'
-    kubectl("-n", SYSTEM, "patch", "daemonset", "sc-node-agent", "--type=merge", "-p", selector)
-    try:
-        eventually("the agent gone", lambda: not containers_of("sc-node-agent"))
+    with agent_away():
         ns.kubectl("delete", "stc/box", "--wait=false")
         ns.kubectl("delete", "pod", "box", "box-provider", "--force", "--grace-period=0", "--ignore-not-found")
         eventually("a reclaim pod", lambda: uid in kubectl("-n", SYSTEM, "get", "pods", "-o", "name").stdout)
         expect(ns.get("stc/box", check=False) is not None, "gone before the node was clean")
-    finally:
-        kubectl("-n", SYSTEM, "patch", "daemonset", "sc-node-agent", "--type=json", "-p",
-                '[{"op":"remove","path":"/spec/template/spec/nodeSelector/sc.test~1nowhere"}]')
-        kubectl("-n", SYSTEM, "rollout", "status", "daemonset/sc-node-agent", "--timeout=120s")
     ns.kubectl("wait", "stc/box", "--for=delete", "--timeout=240s", timeout=260)
     instance = node("sh", "-c", "ls -d %s/instances/%s 2>/dev/null; grep %s /proc/self/mountinfo; true" % (STATE, uid, uid)).stdout
     expect(instance == "", "gone before the node was clean: " + instance)

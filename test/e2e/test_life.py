@@ -10,8 +10,8 @@ from harness import case, eventually, expect, labels, main, node, sc_manifest, s
 @case
 def debian_root_survives_two_stops(ns):
     ns.start("box", shell())
-    ns.sh("box", "dpkg -i /opt/debs/*.deb >&2; echo first > /root/notes; echo extra >> /etc/hosts.allow-test; "
-                 "mkdir -p /srv/deep/er; ln -s /root/notes /srv/link")
+    ns.sh("box", "dpkg -i /opt/debs/*.deb >&2; echo first > /srv/notes; echo extra >> /etc/hosts.allow-test; "
+                 "mkdir -p /srv/deep/er; ln -s /srv/notes /srv/link")
     ns.sh("box", "nohup sh -c 'exec -a survivor sleep 100000' >/dev/null 2>&1 & echo started")
     before = ns.sh("box", "dpkg -l sc-hello | tail -1; sc-hello; cat /srv/link")
     for turn in ("second", "third"):
@@ -21,8 +21,8 @@ def debian_root_survives_two_stops(ns):
         ns.running("box", True)
         expect(ns.sh("box", "dpkg -l sc-hello | tail -1; sc-hello; cat /srv/link") == before, "files differ after a restart")
         expect("100000" not in ns.sh("box", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"), "a process survived the stop")
-        ns.sh("box", "echo %s > /root/%s" % (turn, turn))
-    expect(ns.sh("box", "cat /root/second /root/third") == "second\nthird", "a file of a later run is missing")
+        ns.sh("box", "echo %s > /srv/%s" % (turn, turn))
+    expect(ns.sh("box", "cat /srv/second /srv/third") == "second\nthird", "a file of a later run is missing")
 
 
 @case
@@ -34,8 +34,8 @@ def exec_cp_logs(ns):
     with tempfile.TemporaryDirectory() as d:
         with open(d + "/up", "w") as f:
             f.write("sent " * 1000)
-        ns.kubectl("cp", d + "/up", "box:/root/up")
-        ns.kubectl("cp", "box:/root/up", d + "/down")
+        ns.kubectl("cp", d + "/up", "box:/srv/up")
+        ns.kubectl("cp", "box:/srv/up", d + "/down")
         with open(d + "/down") as f:
             expect(f.read() == "sent " * 1000, "kubectl cp changed the file")
     ns.sh("box", "echo marked > /etc/marker")
@@ -115,7 +115,7 @@ def restricted_namespace(ns):
 @case
 def delete_is_clean_and_a_name_starts_fresh(ns):
     ns.start("box", shell())
-    ns.sh("box", "echo secret > /root/secret")
+    ns.sh("box", "echo secret > /srv/secret")
     uid = ns.instance_uid("box")
     expect(ns.node_traces([uid]), "this check finds nothing even while the instance runs")
     ns.delete("stc/box")
@@ -125,7 +125,7 @@ def delete_is_clean_and_a_name_starts_fresh(ns):
     processes = node("sh", "-c", "grep -l %s /proc/[0-9]*/cgroup 2>/dev/null; true" % uid).stdout
     expect(not processes, "processes left: " + processes)
     ns.start("box", shell())
-    expect(ns.exec("box", "ls", "/root/secret", check=False).returncode != 0, "the name's new owner sees the old root")
+    expect(ns.exec("box", "ls", "/srv/secret", check=False).returncode != 0, "the name's new owner sees the old root")
 
 
 @case
