@@ -131,8 +131,12 @@ static void read_containers(const struct json *pod, struct pod_facts *f)
 
     json_for_each (status, statuses)
         read_container(status, f, &running);
-    json_for_each (status, json_at(pod, "status.initContainerStatuses"))
+    json_for_each (status, json_at(pod, "status.initContainerStatuses")) {
         note_waiting(status, f);
+        if (json_at(status, "state.running") || json_at(status, "state.terminated") ||
+                json_at(status, "lastState.terminated"))
+            f->init_started = true;
+    }
     f->all_running = running > 0 && running == json_len(json_at(pod, "spec.containers"));
     if (!f->all_running)
         f->all_running_since = 0;

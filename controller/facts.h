@@ -23,6 +23,7 @@ struct pod_facts {
     bool running; /* phase Running */
     bool ready;
     bool started; /* a process of a container has run, now or before */
+    bool init_started; /* the same of an init container */
     bool all_running; /* every container runs now */
     bool any_ended; /* a container's process ended, now or before */
     bool by_system; /* ended by the kubelet or a controller, not by its own processes: evicted, rejected, ...

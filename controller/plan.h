@@ -9,9 +9,11 @@
  *
  *     plan.c           who is who; which of the ways below
  *     plan_start.c     the instance, the consumer, the provider, until it runs
+ *     plan_place.c     the consumer that has no node yet
  *     plan_stop.c      the consumer away, the provider stays
  *     plan_loss.c      is the root still there, and what if not
  *     plan_teardown.c  deletion of an instance, in order, until its node is clean
+ *     plan_template.c  what an edit of the template does, and what it cannot do
  *     plan_status.c    what is written into the status, and when
  */
 #pragma once

@@ -59,6 +59,7 @@ int plan_start(struct view *v) _must_check_;
 int plan_stop(struct view *v) _must_check_;
 int plan_teardown(struct view *v) _must_check_;
 int plan_first_start(struct view *v) _must_check_; /* no SCI yet */
+int plan_unplaced(struct view *v) _must_check_; /* the consumer has no node yet (plan_place.c) */
 int plan_status(struct view *v) _must_check_;
 
 /* The root: intact (or not made yet), lost, or not to be judged before the namespace's state is known. */
@@ -67,6 +68,20 @@ enum root_state plan_root_state(struct view *v, struct opinion *ret_why);
 int plan_lost(struct view *v) _must_check_;
 /* Nothing has ever run on this instance's root. */
 bool plan_root_unused(const struct view *v);
+
+/* Reasons of Honored False that an edit of the template brings, and the edit's taking back ends. */
+#define HONORED_IMAGE_KEPT "ImageKept"
+#define HONORED_CONTAINERS_CHANGED "ContainersChanged"
+
+/* The template against what the instance keeps and runs (plan_template.c). An opinion that cannot be had now
+ * is left without a status. */
+int plan_opine_template(
+        const struct view *v, struct opinion *ret_restart, struct opinion *ret_honored) _must_check_;
+bool plan_same_containers(const struct view *v);
+void plan_opine_containers(const struct view *v, struct opinion *o);
+/* The consumer pod was made from an older template, and no container of it has run yet. What the kubelet has
+ * not told yet cannot be known: a container that is just starting is then ended with its grace period. */
+bool plan_edited_before_it_ran(const struct view *v);
 
 /* Writes. A failed one is left out until its back-off has passed; plan_add_* then only set when to look. */
 bool plan_may(struct view *v, enum action_kind kind);

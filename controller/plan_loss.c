@@ -98,6 +98,7 @@ int plan_lost(struct view *v)
         return v->consumer.deleting ? 0 : plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);
     }
     verdict_phase(v, SC_PHASE_FAILED, SC_PHASE_FAILED, false);
+    opine(&v->verdict.scheduled, "Unknown", "RootfsLost", "nothing is to be placed");
     opine(&v->verdict.ready, "False", "RootfsLost",
             recreate ? "%s; a fresh one is made"
                      : "%s; set spec.rootfs.resetToken to a new value to start on a fresh one",

@@ -3,8 +3,8 @@
  * The provider at a first start: see plan_provider.h and DESIGN.md, 3 and 10.
  *
  * A provider that does not fit on the consumer's node within 30 s: that node is excluded (SCI status) and
- * both pods go; the next consumer is placed elsewhere. At most five nodes; the last provider then stays
- * pending, so that it starts by itself when there is room.
+ * both pods go; the next consumer is placed elsewhere. At most five nodes, or as many as there are
+ * (plan_place.c); the last provider then stays pending, so that it starts by itself when there is room.
  */
 #include "controller/plan_provider.h"
 
@@ -109,7 +109,9 @@ static int exclude_node(struct view *v)
 static int judge_unplaced(struct view *v)
 {
     const struct pod_facts *p = &v->provider;
-    size_t excluded = json_len(json_at(v->o->sci, "status.excludedNodes"));
+    bool many = json_len(json_at(v->o->sci, "status.excludedNodes")) >= EXCLUDED_NODES_MAX;
+    bool all = json_bool_or(v->o->sci, "status.allNodesTried", false);
+    const char *also = many ? ", nor did it on five others" : all ? ", nor did it on the others" : "";
     usec_t due = usec_add(p->created_at, FIT_PATIENCE);
 
     verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PROVIDER_STARTING, true);
@@ -119,10 +121,9 @@ static int judge_unplaced(struct view *v)
     v->verdict.progress = false;
     v->verdict.problem = true;
     opine(&v->verdict.ready, "False", p->scheduler_reason, "pod %s does not fit on node %s%s: %s",
-            provider_name(v), provider_node(v),
-            excluded >= EXCLUDED_NODES_MAX ? ", nor did it on five others" : "", p->scheduler_message);
+            provider_name(v), provider_node(v), also, p->scheduler_message);
     v->verdict.scheduled = v->verdict.ready;
-    if (excluded >= EXCLUDED_NODES_MAX || v->consumer.started)
+    if (many || all || v->consumer.started)
         return 0;
     if (v->o->realtime < due) {
         plan_requeue(v, usec_add(v->o->now, due - v->o->realtime));

@@ -112,35 +112,16 @@ static bool has_finished(const struct view *v)
            strcmp(root, v->root_id) == 0;
 }
 
-static bool same_containers(const struct view *v)
-{
-    const struct json *names = json_at(v->o->sci, "spec.containers");
-    const struct json *containers = template_containers(&v->template);
-
-    if (json_len(names) != json_len(containers))
-        return false;
-    for (size_t i = 0; i < json_len(names); i++) {
-        const char *had = json_string(json_index(names, i));
-
-        if (!had || strcmp(had, json_str_or(json_index(containers, i), "name", "")) != 0)
-            return false;
-    }
-    return true;
-}
-
 static bool may_create_consumer(struct view *v)
 {
     if (!v->template.spec) {
         verdict_template_refused(v);
         return false;
     }
-    if (!same_containers(v)) {
+    if (!plan_same_containers(v)) {
         v->verdict.progress = false;
         v->verdict.problem = true;
-        opine(&v->verdict.ready, "False", "ContainersChanged",
-                "the containers of the template are not those that this instance keeps roots for: change "
-                "them back, "
-                "or set spec.rootfs.resetToken to a new value to start on fresh roots");
+        plan_opine_containers(v, &v->verdict.ready);
         return false;
     }
     if (v->foreign_consumer) {
@@ -197,6 +178,7 @@ static int start_without_consumer(struct view *v)
     v->m->missing_since = 0;
     verdict_phase(v, SC_PHASE_PENDING, fresh ? SC_PHASE_PENDING : SC_PHASE_CONSUMER_STARTING, true);
     opine(&v->verdict.ready, "False", "Starting", "the consumer pod is being made");
+    opine(&v->verdict.scheduled, "Unknown", "Waiting", "the consumer pod is not made yet");
     r = plan_provider_rejected(v);
     if (r != 0)
         return r < 0 ? r : 0;
@@ -306,18 +288,14 @@ int plan_start(struct view *v)
     }
     if (c->terminal)
         return after_end(v);
-    if (!c->node[0]) {
-        verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PENDING, true);
-        opine(&v->verdict.ready, "False", "Starting", "pod %s waits for the scheduler", v->o->name);
-        if (!c->unschedulable)
-            return 0;
-        v->verdict.progress = false;
-        v->verdict.problem = true;
-        opine(&v->verdict.ready, "False", c->scheduler_reason, "pod %s: %s", v->o->name,
-                c->scheduler_message);
-        opine(&v->verdict.scheduled, "False", c->scheduler_reason, "pod %s: %s", v->o->name,
-                c->scheduler_message);
-        return plan_provider_rejected(v) < 0 ? -ENOMEM : 0;
+    if (plan_edited_before_it_ran(v)) {
+        verdict_phase(
+                v, SC_PHASE_PENDING, v->root_id[0] ? SC_PHASE_CONSUMER_STARTING : SC_PHASE_PENDING, true);
+        opine(&v->verdict.ready, "False", "TemplateChanged",
+                "the template changed before pod %s ran: it is made again", v->o->name);
+        return plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);
     }
+    if (!c->node[0])
+        return plan_unplaced(v);
     return with_scheduled_consumer(v);
 }

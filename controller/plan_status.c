@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "common/names.h"
-#include "controller/consumer_pod.h"
 #include "controller/plan_internal.h"
 #include "controller/status.h"
 #include "controller/text.h"
@@ -79,55 +78,13 @@ static int set_last_run(const struct view *v, struct json *status)
     return bad;
 }
 
-/* What a running consumer does not have although its template asks for it. */
-static int unhonored(const struct view *v, struct buf *b)
-{
-    const struct pod_request q = {.sc = v->o->sc, .sci = v->o->sci, .template = &v->template};
-    const struct json *names = json_at(v->o->sci, "spec.containers"),
-                      *images = json_at(v->o->sci, "spec.images");
-    _cleanup_json_ struct json *sent = NULL;
-    int r = consumer_pod_build(&q, &sent);
-
-    if (r < 0)
-        return r;
-    json_remove(json_field(sent, "spec"), "affinity"); /* differs from start to start, and is never dropped */
-    json_remove(json_field(sent, "spec"), "nodeSelector");
-    r = consumer_pod_dropped(sent, v->o->consumer, b);
-    json_for_each (container, template_containers(&v->template)) {
-        for (size_t i = 0; i < json_len(names); i++) {
-            const char *image = json_string(json_index(images, i));
-
-            if (strcmp(json_str_or(container, "name", ""), json_string(json_index(names, i))) == 0 && image &&
-                    strcmp(json_str_or(container, "image", ""), image) != 0)
-                r = buf_printf(b, "%sspec.containers[%s].image (the root belongs to %s)", b->len ? ", " : "",
-                        json_string(json_index(names, i)), image);
-        }
-    }
-    return r == -E2BIG ? 0 : r;
-}
-
 static int set_template_conditions(const struct view *v, struct json *status)
 {
-    _cleanup_buf_ struct buf list = BUF_INIT(VERDICT_TEXT_MAX - 64);
-    struct opinion restart, honored = {0};
-    bool other = v->consumer.exists && strcmp(v->consumer.hash, v->template.hash) != 0;
-    int r = 0;
+    struct opinion restart = {0}, honored = {0};
+    int r = plan_opine_template(v, &restart, &honored);
 
-    if (other)
-        opine(&restart, "True", "TemplateChanged",
-                "the template changed since the running pod was made; it is applied at the next start");
-    else
-        opine(&restart, "False", "UpToDate", "the template is the one in use, or the one of the next start");
-    if (v->consumer.exists && !other && v->template.spec) {
-        r = unhonored(v, &list);
-        if (r < 0)
-            return r;
-        if (list.len > 0)
-            opine(&honored, "False", "NotHonored", "not honoured: %s", buf_str(&list));
-        else
-            opine(&honored, "True", "Honored", "every field of the template is honoured");
-    }
-    r = set_opinion(v, status, SC_COND_RESTART_REQUIRED, &restart);
+    if (r == 0)
+        r = set_opinion(v, status, SC_COND_RESTART_REQUIRED, &restart);
     return r < 0 ? r : set_opinion(v, status, SC_COND_HONORED, &honored);
 }
 
@@ -238,8 +195,21 @@ static bool reason_is_new(const struct json *old, const char *type, const struct
            strcmp(json_str_or(condition, "status", ""), o->status) != 0;
 }
 
+/* What an edit of the template will not do, when that is new. */
+static struct plan_event event_of_edit(const struct json *old, const struct json *new)
+{
+    const struct json *was = status_condition(old, SC_COND_HONORED),
+                      *is = status_condition(new, SC_COND_HONORED);
+    const char *reason = json_str_or(is, "reason", "");
+
+    if ((strcmp(reason, HONORED_IMAGE_KEPT) != 0 && strcmp(reason, HONORED_CONTAINERS_CHANGED) != 0) ||
+            strcmp(json_str_or(was, "message", ""), json_str_or(is, "message", "")) == 0)
+        return (struct plan_event){0};
+    return (struct plan_event){true, reason, json_str(is, "message")};
+}
+
 /* The change that this write makes, as an event; reason NULL when it is none that a person wants to see. */
-static struct plan_event event_of_change(struct view *v, const struct json *old)
+static struct plan_event event_of_change(struct view *v, const struct json *old, const struct json *new)
 {
     const struct verdict *d = &v->verdict;
     const char *was = json_str_or(old, "phase", "");
@@ -261,7 +231,7 @@ static struct plan_event event_of_change(struct view *v, const struct json *old)
         text_copy(v->m->warned, sizeof(v->m->warned), d->ready.reason);
         return (struct plan_event){true, d->ready.reason, d->ready.message};
     }
-    return (struct plan_event){0};
+    return event_of_edit(old, new);
 }
 
 static int sc_status(struct view *v)
@@ -280,7 +250,7 @@ static int sc_status(struct view *v)
     if (!sc_status_is_due(v, old, new))
         return 0;
     r = add_status(v, ACT_SC_STATUS, v->o->sc, new);
-    event = event_of_change(v, old);
+    event = event_of_change(v, old, new);
     if (r < 0 || !event.reason || object_deleting(v->o->sc))
         return r;
     return plan_event(v, &event);
@@ -297,7 +267,7 @@ static bool newly_false(const struct json *old, const struct json *new, const ch
 /* What a restarted controller could not find out again. */
 static bool durable_part_differs(const struct json *old, const struct json *new)
 {
-    static const char *const fields[] = {"rootfs", "nodeName", "excludedNodes"};
+    static const char *const fields[] = {"rootfs", "nodeName", "excludedNodes", "allNodesTried"};
 
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
         const struct json *a = json_field(old, fields[i]), *b = json_field(new, fields[i]);

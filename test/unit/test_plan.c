@@ -531,7 +531,7 @@ Test(plan, changed_template_asks_for_a_restart)
     pod_placed(&w, w.consumer, "node-a");
     pod_runs(&w, w.consumer);
     world_settle(&w);
-    expect_condition(&w, "Honored", "False", "the root belongs to debian:12");
+    expect_condition(&w, "Honored", "False", "main (debian:12)");
     world_free(&w);
 }
 

@@ -116,6 +116,54 @@ Test(plan_provider, provider_that_does_not_fit_moves_on_at_most_five_times)
     world_free(&w);
 }
 
+/* One node, on which only the last pod slot was free when the consumer came. */
+Test(plan_provider, the_only_node_is_tried_again_and_waited_for)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    unplaced(&w, w.provider);
+    world_wait(&w, 31 * USEC_PER_SEC);
+    pod_finishes(&w, &w.consumer);
+    world_settle(&w);
+    unplaced(&w, w.consumer);
+    world_wait(&w, 20 * USEC_PER_SEC);
+    cr_assert(strstr(condition_text(w.sc, "Scheduled", "message"), "did not fit (node-a)"), "%s",
+            condition_text(w.sc, "Scheduled", "message"));
+    cr_assert_eq(w.made[ACT_CONSUMER_CREATE], 2);
+    world_wait(&w, 15 * USEC_PER_SEC);
+    cr_assert_eq(w.made[ACT_CONSUMER_CREATE], 3, "the only node is never tried again");
+    cr_assert_eq(json_len(json_at(w.sci, "status.excludedNodes")), 0);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    unplaced(&w, w.provider);
+    w.writes = 0;
+    world_wait(&w, 3600 * USEC_PER_SEC);
+    cr_assert_leq(w.writes, 2, "%d writes in an hour", w.writes);
+    cr_assert_not_null(w.provider);
+    cr_assert(strstr(condition_text(w.sc, "Scheduled", "message"), "nor did it on the others"));
+    pod_placed(&w, w.provider, "node-a");
+    pod_runs(&w, w.provider);
+    pod_runs(&w, w.consumer);
+    world_settle(&w);
+    cr_assert_str_eq(phase(&w), "Running");
+    world_free(&w);
+}
+
+Test(plan_provider, another_scheduler_is_named_while_it_is_waited_for)
+{
+    struct world w;
+
+    world_init(&w, "{'running':true,'template':{'spec':{'image':'debian:12','schedulerName':'mine'}}}");
+    world_wait(&w, 10 * USEC_PER_SEC);
+    cr_assert_str_eq(condition_text(w.sc, "Scheduled", "status"), "Unknown");
+    cr_assert(strstr(condition_text(w.sc, "Scheduled", "message"), "scheduler mine"));
+    world_free(&w);
+}
+
 Test(plan_provider, a_server_without_resize_is_asked_once)
 {
     const struct kube_result missing = {.code = -ENOENT, .reason = "NotFound", .message = "not found"};
