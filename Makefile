@@ -6,6 +6,7 @@
 #   make unit       unit tests                         make priv      tests that need root (mounts)
 #   make lint       format, warnings, sizes, layers    make api e2e   tests on a real kube-apiserver, a real cluster
 #   make demo       the whole life of one SC, shown    make bench     figures against a plain pod
+#   make attack     the races of test/priv for long; ATTACK_WALKS, ATTACK_ATTACHES: how many of each
 #   make cluster-up | cluster-down | images | deploy | undeploy
 #
 # Knobs: CC=clang, SANITIZE=1 (ASan and UBSan; separate build directory), V=1 (print commands).
@@ -53,7 +54,7 @@ LIBS_ctl   := -lcurl -lcjson -lyaml -lmicrohttpd -lcrypto -lm
 LIBS_agent := -lcurl -lcjson -lnghttp2 -lmount -lcap -lcrypto -lm
 LIBS_all   := -lcurl -lcjson -lyaml -lmicrohttpd -lnghttp2 -lmount -lcap -lcrypto -lm
 
-.PHONY: all check unit priv api e2e lint demo bench fuzz images deploy undeploy cluster-up cluster-down clean format deps
+.PHONY: all check unit priv api e2e lint demo bench fuzz attack images deploy undeploy cluster-up cluster-down clean format deps
 all: $(B)/sc-controller $(B)/sc-node-agent build/execwrap build/pause
 
 $(B)/%.o: %.c
@@ -108,6 +109,13 @@ unit: $(unit_bins)
 
 priv: $(priv_bins) build/execwrap build/pause
 	$(Q)tools/run-tests priv $(B) $(priv_bins)
+
+# The same programs as in priv, which run them for some seconds.
+attack: export ATTACK_WALKS ?= 1000000
+attack: export ATTACK_ATTACHES ?= 100000
+attack: export SC_TEST_TIMEOUT ?= 7200
+attack: $(filter %/test_attack_walk %/test_attack_attach,$(priv_bins))
+	$(Q)tools/run-tests priv $(B) $^
 
 api: $(B)/sc-controller
 	$(Q)tools/ready
