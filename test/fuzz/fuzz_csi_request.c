@@ -2,7 +2,7 @@
 /*
  * Fuzzes the CSI requests. The volume id is a hash, which a fuzzer does not find: so each input is read once
  * as it is, and once as the volume context of a request that is otherwise good. What is accepted must keep
- * the promises of node_service.h.
+ * the promises of node_service.h; and what is a volume of ours then, those of volume.h, in the journal too.
  */
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include "common/base/limits.h"
 #include "common/rpc/pb.h"
 #include "node-agent/csi/request.h"
+#include "node-agent/journal.h"
 
 #define UID "0c3ae4d6-9b43-4c1a-8a3e-1f2d3c4b5a69"
 #define DIR "/var/lib/kubelet"
@@ -34,13 +35,33 @@ static void check(const struct csi_request *req)
     }
 }
 
+static void check_volume(const struct csi_publish_request *p)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(LIMIT_JOURNAL);
+    _cleanup_volume_ struct volume *v = NULL;
+    struct err err = ERR_INIT;
+
+    if (volume_from_request(p, "ns", &v, &err) < 0)
+        return;
+    if (!volume_is_uid(v->instance_uid) || v->n_containers > LIMIT_CONTAINERS ||
+            (v->n_containers == 0) != (v->role == VOLUME_RECLAIM) || strcmp(v->pod_name, p->pod_name) != 0)
+        abort();
+    for (size_t i = 0; i < v->n_containers; i++)
+        if (!volume_is_label(v->containers[i].name))
+            abort();
+    if (journal_encode(v, &text, &err) < 0)
+        abort();
+}
+
 static void run(const uint8_t *data, size_t size)
 {
     struct csi_request *req = NULL;
     struct err err = ERR_INIT;
 
-    if (csi_request_publish(DIR, data, size, &req, &err) == 0)
+    if (csi_request_publish(DIR, data, size, &req, &err) == 0) {
         check(req);
+        check_volume(&req->publish);
+    }
     req = csi_request_free(req);
     if (csi_request_unpublish(DIR, data, size, &req, &err) == 0)
         check(req);
