@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attach, a and b: which mounts the container has that are carried, and a copy of each.
+ */
+#include "node-agent/mounts/attach_state.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "common/base/limits.h"
+#include "node-agent/mounts/safe_path.h"
+
+/* CRI's paths as the runtime resolved them: without the links of the image. */
+static int canonical_paths(
+        const struct attach_state *s, const char *const *paths, size_t n, char ***ret, struct err *err)
+{
+    char **list = calloc(n + 1, sizeof(*list));
+    int r = 0;
+
+    if (!list)
+        return err_set(err, ENOMEM, "cannot list paths");
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        _cleanup_buf_ struct buf path = BUF_INIT(LIMIT_PATH_TEXT), clean = BUF_INIT(LIMIT_PATH_TEXT);
+
+        (void)buf_putc(&path, '/'); /* an image's Volumes may be written without it */
+        (void)buf_puts(&path, paths[i]);
+        r = safe_canonical(s->old, buf_str(&path), &clean, err);
+        if (r == 0)
+            list[i] = buf_take(&clean, NULL);
+        if (r == 0 && !list[i])
+            r = err_set(err, ENOMEM, "cannot list paths");
+    }
+    *ret = list;
+    return r;
+}
+
+static void free_paths(char ***list)
+{
+    for (char **p = *list; p && *p; p++)
+        free(*p);
+    free(*list);
+}
+
+int attach_select_mounts(struct attach_state *s, struct err *err)
+{
+    _cleanup_(free_paths) char **own = NULL;
+    _cleanup_(free_paths) char **volumes = NULL;
+    struct carry_rules rules = {
+            .n_own_mounts = s->req->n_own_mounts, .n_image_volumes = s->req->n_image_volumes};
+    int r;
+
+    r = canonical_paths(s, s->req->own_mounts, s->req->n_own_mounts, &own, err);
+    if (r == 0)
+        r = canonical_paths(s, s->req->image_volumes, s->req->n_image_volumes, &volumes, err);
+    if (r < 0)
+        return r;
+    rules.own_mounts = (const char *const *)own;
+    rules.image_volumes = (const char *const *)volumes;
+    r = carry_select(s->mounts, s->old_mount, &rules, &s->list, err);
+    if (r < 0)
+        return r;
+    s->carried = calloc(s->list.n + 1, sizeof(*s->carried));
+    if (!s->carried)
+        return err_set(err, ENOMEM, "cannot list mounts");
+    for (size_t i = 0; i < s->list.n; i++)
+        s->carried[i] = (struct carried){.mount = s->list.mounts[i], .copy = -EBADF, .target = -EBADF};
+    return 0;
+}
+
+/* Whether it is a directory is asked by O_DIRECTORY, which the VFS answers: the file system, a tenant's, is
+ * asked nothing. */
+int attach_copy_mount(const struct attach_state *s, struct carried *c, struct err *err)
+{
+    _cleanup_close_ int fd = -EBADF;
+    const char *path = c->mount->path;
+    uint64_t id;
+    int r;
+
+    fd = safe_open_mounted(s->old, path, O_DIRECTORY);
+    c->is_directory = fd >= 0;
+    if (fd == -ENOTDIR)
+        fd = safe_open_mounted(s->old, path, 0);
+    if (fd < 0)
+        return err_set(err, fd, "cannot open the mount at %s", path);
+    r = mount_identify(fd, &id, NULL);
+    if (r < 0)
+        return err_set(err, r, "cannot look at the mount at %s", path);
+    if (id != c->mount->id)
+        return err_say(err, EAGAIN, "the mounts at %s changed while they were looked at", path);
+    c->copy = mount_clone(fd, true);
+    if (c->copy < 0)
+        return err_set(err, c->copy, "cannot copy the mount at %s", path);
+    return 0;
+}
