@@ -9,6 +9,7 @@
 
 #include "common/base/limits.h"
 #include "common/names.h"
+#include "controller/template_volumes.h"
 
 int template_check_form(const struct json *sc, struct err *err)
 {
@@ -59,38 +60,6 @@ static int check_platform(const struct template *t, const struct template_rules 
                 "be "
                 "attached; if %s runs plain Linux containers, add it to the controller's --runtime-classes",
                 runtime, runtime);
-    return 0;
-}
-
-static bool under_mount_dir(const char *path)
-{
-    size_t len = strlen(SC_MOUNT_DIR);
-
-    return strncmp(path, SC_MOUNT_DIR, len) == 0 && (path[len] == '\0' || path[len] == '/');
-}
-
-static int check_volumes(const struct template *t, struct err *err)
-{
-    json_for_each (volume, json_field(t->spec, "volumes")) {
-        const char *name = json_str_or(volume, "name", "");
-
-        if (strcmp(name, SC_VOLUME_NAME) == 0)
-            return err_say(err, EINVAL,
-                    "the template has a volume named %s, the name of the volume that attaches the preserved "
-                    "root: "
-                    "rename it",
-                    name);
-    }
-    json_for_each (container, template_containers(t)) {
-        json_for_each (mount, json_field(container, "volumeMounts")) {
-            const char *path = json_str_or(mount, "mountPath", "");
-
-            if (under_mount_dir(path))
-                return err_say(err, EINVAL,
-                        "container %s mounts a volume at %s; " SC_MOUNT_DIR " is ours: choose another path",
-                        json_str_or(container, "name", ""), path);
-        }
-    }
     return 0;
 }
 
@@ -181,7 +150,7 @@ int template_check(
     if (r == 0)
         r = check_platform(t, rules, err);
     if (r == 0)
-        r = check_volumes(t, err);
+        r = template_check_volumes(t, err);
     if (r == 0)
         r = check_chroot(t, err);
     if (r == 0)

@@ -62,12 +62,27 @@ Test(template, full_form_is_kept)
     template_free(&t);
 }
 
+struct refusal {
+    const char *spec;
+    const char *words;
+};
+
+static void check_refused(const struct refusal *cases, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct template t;
+        struct err err = ERR_INIT;
+
+        cr_assert_eq(parse(cases[i].spec, &t, &err), -EINVAL, "%s was taken", cases[i].spec);
+        cr_assert(strstr(err_text(&err), cases[i].words), "%s: %s", cases[i].spec, err_text(&err));
+        cr_assert_null(t.spec);
+        cr_assert_neq(t.hash[0], '\0', "a refused template still has its hash");
+    }
+}
+
 Test(template, refusals)
 {
-    static const struct {
-        const char *spec;
-        const char *words;
-    } cases[] = {
+    static const struct refusal cases[] = {
             {"{'template':{'spec':{}}}", "either containers"},
             {"{'template':{'spec':{'image':'x','containers':[]}}}", "not both"},
             {"{'template':{'spec':{'containers':[{'name':'a','image':'x'}]},'volumes':[]}}", "short form"},
@@ -79,9 +94,6 @@ Test(template, refusals)
             {"{'template':{'spec':{'image':'x','os':{'name':'windows'}}}}", "Linux only"},
             {"{'template':{'spec':{'image':'x','nodeSelector':{'kubernetes.io/os':'windows'}}}}", "windows"},
             {"{'template':{'spec':{'image':'x','runtimeClassName':'gvisor'}}}", "RuntimeClass gvisor"},
-            {"{'template':{'spec':{'image':'x'},'volumes':[{'name':'stoppablecontainer'}]}}", "rename it"},
-            {"{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'/.stoppablecontainer/x'}]}}}",
-                    "choose another path"},
             {"{'attach':'Chroot','template':{'spec':{'image':'x','securityContext':{'capabilities':{'drop':['"
              "ALL']}}}}}",
                     "attach: Pivot"},
@@ -94,15 +106,42 @@ Test(template, refusals)
                     "one node"},
     };
 
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct template t;
-        struct err err = ERR_INIT;
+    check_refused(cases, ARRAY_SIZE(cases));
+}
 
-        cr_assert_eq(parse(cases[i].spec, &t, &err), -EINVAL, "%s was taken", cases[i].spec);
-        cr_assert(strstr(err_text(&err), cases[i].words), "%s: %s", cases[i].spec, err_text(&err));
-        cr_assert_null(t.spec);
-        cr_assert_neq(t.hash[0], '\0', "a refused template still has its hash");
-    }
+Test(template, refused_volumes)
+{
+    static const struct refusal cases[] = {
+            {"{'template':{'spec':{'image':'x'},'volumes':[{'name':'stoppablecontainer'}]}}", "rename it"},
+            {"{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'/.stoppablecontainer/x'}]}}}",
+                    "choose another path"},
+            {"{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'/.stoppablecontainer'}]}}}",
+                    "choose another path"},
+            {"{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'//a/.././.stoppablecontainer/"
+             "'}]}}}",
+                    "is ours"},
+            {"{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'.stoppablecontainer/x'}]}}}",
+                    "is ours"},
+            {"{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'../.stoppablecontainer'}]}}}",
+                    "is ours"},
+            {"{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'/'}]}}}",
+                    "the root is what is preserved"},
+            {"{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'/x/..'}]}}}",
+                    "the root is what"},
+            {"{'template':{'spec':{'image':'x','volumeMounts':[{'name':'stoppablecontainer','mountPath':'/"
+             "x'}]}}}",
+                    "container main mounts the volume stoppablecontainer"},
+            {"{'template':{'spec':{'containers':[{'name':'a','image':'x'}],'initContainers':[{'name':'i','"
+             "volumeMounts':[{"
+             "'name':'stoppablecontainer','mountPath':'/x'}]}]}}}",
+                    "container i mounts the volume stoppablecontainer"},
+            {"{'template':{'spec':{'image':'x','volumeDevices':[{'name':'v','devicePath':'/data/disk'}]}}}",
+                    "in /dev only"},
+            {"{'template':{'spec':{'image':'x','volumeDevices':[{'name':'v','devicePath':'/dev/../disk'}]}}}",
+                    "in /dev only"},
+    };
+
+    check_refused(cases, ARRAY_SIZE(cases));
 }
 
 Test(template, allowed)
@@ -112,6 +151,12 @@ Test(template, allowed)
             "{'template':{'spec':{'image':'x','os':{'name':'linux'},'hostUsers':true}}}",
             "{'attach':'Chroot','template':{'spec':{'image':'x','securityContext':{'runAsUser':1}}}}",
             "{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'/.stoppablecontainers'}]}}}",
+            "{'template':{'spec':{'image':'x','volumeMounts':[{'mountPath':'/.stoppablecontainer/../x'}]}}}",
+            "{'template':{'spec':{'image':'x','volumeDevices':[{'devicePath':'/dev/xvda'},{'devicePath':'//"
+            "dev/./y'}]}}}",
+            "{'template':{'spec':{'containers':[{'name':'a','image':'x'}],'initContainers':[{'name':'i','"
+            "volumeMounts':[{"
+            "'mountPath':'/.stoppablecontainer'}],'volumeDevices':[{'devicePath':'/x'}]}]}}}",
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
