@@ -10,6 +10,8 @@
 #include "common/base/limits.h"
 #include "node-agent/mounts/safe_path.h"
 
+static const struct mount_change make_writable = {.clear = MOUNT_RDONLY};
+
 /* CRI's paths as the runtime resolved them: without the links of the image. */
 static int canonical_paths(
         const struct attach_state *s, const char *const *paths, size_t n, char ***ret, struct err *err)
@@ -41,6 +43,21 @@ static void free_paths(char ***list)
     free(*list);
 }
 
+static int mark_writable(struct attach_state *s, const struct carry_rules *rules, struct err *err)
+{
+    static const char *const files[] = CARRY_RUNTIME_FILES;
+    _cleanup_(free_paths) char **paths = NULL;
+    int r;
+
+    if (s->req->read_only)
+        return 0;
+    r = canonical_paths(s, files, ARRAY_SIZE(files), &paths, err);
+    for (size_t i = 0; r == 0 && i < s->list.n; i++)
+        s->carried[i].writable = carry_is_runtime_file(
+                s->carried[i].mount->path, (const char *const *)paths, ARRAY_SIZE(files), rules);
+    return r;
+}
+
 int attach_select_mounts(struct attach_state *s, struct err *err)
 {
     _cleanup_(free_paths) char **own = NULL;
@@ -64,7 +81,7 @@ int attach_select_mounts(struct attach_state *s, struct err *err)
         return err_set(err, ENOMEM, "cannot list mounts");
     for (size_t i = 0; i < s->list.n; i++)
         s->carried[i] = (struct carried){.mount = s->list.mounts[i], .copy = -EBADF, .target = -EBADF};
-    return 0;
+    return mark_writable(s, &rules, err);
 }
 
 /* Whether it is a directory is asked by O_DIRECTORY, which the VFS answers: the file system, a tenant's, is
@@ -90,5 +107,8 @@ int attach_copy_mount(const struct attach_state *s, struct carried *c, struct er
     c->copy = mount_clone(fd, true);
     if (c->copy < 0)
         return err_set(err, c->copy, "cannot copy the mount at %s", path);
+    r = c->writable ? mount_change(c->copy, &make_writable) : 0;
+    if (r < 0)
+        return err_set(err, r, "cannot make the copy of the mount at %s writable", path);
     return 0;
 }

@@ -16,6 +16,7 @@ struct carried {
     struct file_id target_id;
     char *place; /* canonical path of the target */
     bool is_directory;
+    bool writable; /* read-only in the container only because its own root is */
 };
 
 struct attach_state {

@@ -45,6 +45,13 @@ static bool is_anonymous_volume(const char *path, const struct carry_rules *rule
            !path_is_listed(path, rules->own_mounts, rules->n_own_mounts);
 }
 
+bool carry_is_runtime_file(
+        const char *path, const char *const *files, size_t n_files, const struct carry_rules *rules)
+{
+    return path_is_listed(path, files, n_files) &&
+           !path_is_listed(path, rules->own_mounts, rules->n_own_mounts);
+}
+
 /* strcmp, with "/" before every other byte. */
 static int compare_paths(const char *a, const char *b)
 {

@@ -14,6 +14,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "node-agent/mounts/mountinfo.h"
 
 /* Both lists hold canonical absolute paths (safe_canonical within the container's root). */
@@ -23,6 +25,19 @@ struct carry_rules {
     const char *const *image_volumes; /* the image config's Volumes */
     size_t n_image_volumes;
 };
+
+/* Both containerd and CRI-O make these of their own for each container, and read-only if, and only if, its
+ * root is. That of a consumer always is, for a reason of ours: where the template did not ask for it, their
+ * copies are to be writable, as in a plain pod. */
+#define CARRY_RUNTIME_FILES                 \
+    {                                       \
+        "/etc/hostname", "/etc/resolv.conf" \
+    }
+
+/* Whether the mount at path is one of `files` (canonical), made by the runtime and not by the kubelet, which
+ * lists what a pod asks for. */
+bool carry_is_runtime_file(
+        const char *path, const char *const *files, size_t n_files, const struct carry_rules *rules);
 
 struct carry_list {
     size_t n;

@@ -273,6 +273,55 @@ static void play_flags(struct agent *a)
     end_pair(a, &provider, &second);
 }
 
+static void put_read_only(const char *path)
+{
+    put_file(path, "");
+    must(mount(BOX_BASE "/hosts", path, NULL, MS_BIND, NULL) == 0);
+    must(mount(NULL, path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0);
+}
+
+static void image_with_linked_resolv_conf(const char *root)
+{
+    must(symlink("/run/resolv", at("%s/etc/resolv.conf", root)) == 0);
+}
+
+/* As a runtime does where the container's own root is read-only. */
+static void mount_runtime_files(const char *root)
+{
+    put_read_only(at("%s/etc/hostname", root));
+    put_read_only(at("%s/run/resolv", root));
+    put_read_only(at("%s/etc/config", root));
+}
+
+static void play_runtime_files(struct agent *a)
+{
+    static const char *const own_resolv[] = {"/.stoppablecontainer", "/etc/resolv.conf"};
+    struct wish wish = usual;
+    struct box provider, consumer;
+
+    for (int turn = 0; turn < 3; turn++) {
+        wish.read_only = turn == 1;
+        if (turn == 2) {
+            wish.own_mounts = own_resolv;
+            wish.n_own_mounts = ARRAY_SIZE(own_resolv);
+        }
+        box_start(&provider,
+                &(const struct box_spec){.name = "provider", .image = image_with_linked_resolv_conf});
+        must(agent_expose(a, provider.pid, "rootfs") == 0);
+        box_start(&consumer, &(const struct box_spec){.name = "consumer",
+                                     .image = image_with_linked_resolv_conf,
+                                     .mounts = mount_runtime_files});
+        tap_ok(agent_attach(a, consumer.pid, "rootfs", &wish) == 0, "attached (%s)", a->text);
+        tap_ok(box_call(&consumer, do_write, "/etc/hostname") == (turn == 1 ? -EROFS : 0),
+                "the runtime's file is as writable as the template's root");
+        tap_ok(box_call(&consumer, do_write, "/etc/resolv.conf") == (turn == 0 ? 0 : -EROFS),
+                turn == 2 ? "a volume of the pod in its place stays read-only" : "also behind a link");
+        tap_ok(box_call(&consumer, do_write, "/etc/config") == -EROFS, "a read-only volume stays read-only");
+        end_pair(a, &provider, &consumer);
+        forget_pair();
+    }
+}
+
 /* --- halves --------------------------------------------------------------------------------------------- */
 
 /* What a worker leaves that was killed with its tree on the stage. */
@@ -378,6 +427,7 @@ int main(void)
             {"shared-root", play_shared_root},
             {"processes", play_processes},
             {"flags", play_flags},
+            {"runtime-files", play_runtime_files},
             {"left-on-stage", play_left_on_stage},
             {"half-pivot", play_half_pivot},
     };

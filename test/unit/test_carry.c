@@ -94,6 +94,18 @@ Test(carry, image_volumes)
             "14", "of a stack of them the topmost is looked into");
 }
 
+Test(carry, runtime_files)
+{
+    static const char *const own[] = {"/etc/resolv.conf"};
+    static const char *const files[] = {"/run/hostname", "/etc/resolv.conf"};
+    const struct carry_rules rules = {.own_mounts = own, .n_own_mounts = 1};
+
+    cr_assert(carry_is_runtime_file("/run/hostname", files, 2, &rules));
+    cr_assert(!carry_is_runtime_file("/etc/hostname", files, 2, &rules));
+    cr_assert(!carry_is_runtime_file("/etc/resolv.conf", files, 2, &rules), "that one is the pod's own");
+    cr_assert(carry_is_runtime_file("/etc/resolv.conf", files, 2, &no_rules));
+}
+
 Test(carry, an_image_volume_within_an_image_volume)
 {
     static const char *const volumes[] = {"/data", "/data/in"};
