@@ -234,11 +234,41 @@ static struct plan_event event_of_change(struct view *v, const struct json *old,
     return event_of_edit(old, new);
 }
 
+/* A root counts from when its provider has run: RootfsIntact says so. */
+static bool root_is_new(const struct json *old, const struct json *new)
+{
+    const char *was = json_str_or(status_condition(old, SC_COND_ROOTFS_INTACT), "status", "");
+    const char *is = json_str_or(status_condition(new, SC_COND_ROOTFS_INTACT), "status", "");
+
+    return strcmp(is, "True") == 0 &&
+           (strcmp(was, "True") != 0 ||
+                   strcmp(json_str_or(old, "rootfs.id", ""), json_str_or(new, "rootfs.id", "")) != 0);
+}
+
+/* Tells of a new root once, in one event with its start where that is the same write. */
+static int tell_change(struct view *v, const struct json *old, const struct json *new)
+{
+    struct plan_event event = event_of_change(v, old, new);
+    char text[VERDICT_TEXT_MAX];
+    int r = 0;
+
+    if (root_is_new(old, new)) {
+        bool started = event.reason && strcmp(event.reason, "Started") == 0;
+
+        snprintf(text, sizeof(text), "created the root filesystem from %s%s%s",
+                json_str_or(new, "image", "the template's image"), started ? "; " : "",
+                started ? event.message : "");
+        r = plan_event(v, &(struct plan_event){.reason = "Created", .message = text});
+        if (started)
+            return r;
+    }
+    return r < 0 || !event.reason ? r : plan_event(v, &event);
+}
+
 static int sc_status(struct view *v)
 {
     const struct json *old = json_field(v->o->sc, "status");
     _cleanup_json_ struct json *new = NULL;
-    struct plan_event event;
     int r = new_sc_status(v, &new);
 
     if (r < 0)
@@ -250,10 +280,7 @@ static int sc_status(struct view *v)
     if (!sc_status_is_due(v, old, new))
         return 0;
     r = add_status(v, ACT_SC_STATUS, v->o->sc, new);
-    event = event_of_change(v, old, new);
-    if (r < 0 || !event.reason || object_deleting(v->o->sc))
-        return r;
-    return plan_event(v, &event);
+    return r < 0 || object_deleting(v->o->sc) ? r : tell_change(v, old, new);
 }
 
 static bool newly_false(const struct json *old, const struct json *new, const char *type)

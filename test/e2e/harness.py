@@ -147,12 +147,13 @@ class Namespace:
             return c.get("status") != "True" and re.search(pattern, c.get("message", "")) and c["message"]
         return eventually(lambda: "Ready's message to match %r: %s" % (pattern, self.story(name)), look, timeout)
 
+    def events(self, name, reason):
+        """Those of the StoppableContainer itself: its pod has the same name."""
+        about = "involvedObject.kind=StoppableContainer,involvedObject.name=%s,reason=%s" % (name, reason)
+        return self.kubectl("get", "events", "--field-selector", about, "-o", "name").stdout.split()
+
     def event(self, name, reason, timeout=WAIT):
-        def look():
-            done = self.kubectl("get", "events", "--field-selector", "involvedObject.name=%s,reason=%s" % (name, reason), "-o",
-                                "name")
-            return done.stdout.strip()
-        return eventually("event %s of %s" % (reason, name), look, timeout)
+        return eventually("event %s of %s" % (reason, name), lambda: self.events(name, reason), timeout)
 
     def story(self, name):
         """What a person would look at: for messages of failed cases."""

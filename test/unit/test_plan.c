@@ -22,7 +22,7 @@ Test(plan, create_stop_start_delete_within_the_write_budget)
     world_init(&w, BOX);
     world_run(&w);
     cr_assert_eq(w.writes, 9, "create took %d writes: %s", w.writes, w.events);
-    cr_assert_str_eq(w.events, "Started ");
+    cr_assert_str_eq(w.events, "Created ", "its start is told with it");
     cr_assert_str_eq(json_str(w.sc, "status.nodeName"), "node-a");
     cr_assert_str_eq(json_str(w.sc, "status.rootfs.id"), json_str(w.provider, "metadata.uid"));
     expect_condition(&w, "Ready", "True", "node-a");
@@ -44,6 +44,7 @@ Test(plan, create_stop_start_delete_within_the_write_budget)
 
     world_spec(&w, "{'running':true}");
     w.writes = 0;
+    w.events[0] = '\0';
     world_settle(&w);
     pod_placed(&w, w.consumer, "node-a");
     world_settle(&w);
@@ -51,6 +52,7 @@ Test(plan, create_stop_start_delete_within_the_write_budget)
     world_settle(&w);
     cr_assert_str_eq(phase(&w), "Running");
     cr_assert_leq(w.writes, 5, "start took %d writes", w.writes);
+    cr_assert_str_eq(w.events, "Started ");
     cr_assert_str_eq(json_str(w.consumer, "spec.containers[0].image"), "docker.io/library/x@sha256:abc");
 
     delete_object(&w, &w.sc);
@@ -137,6 +139,25 @@ Test(plan, restart_before_every_write)
     world_free(&w);
 }
 
+/* A start that takes its time: the root is told of when it is there, the start when it has happened. */
+Test(plan, slow_start_tells_of_root_and_start_apart)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_wait(&w, 60 * USEC_PER_SEC);
+    cr_assert_str_eq(w.events, "", "nothing is there yet");
+    pod_runs(&w, w.provider);
+    world_wait(&w, 4 * USEC_PER_SEC);
+    cr_assert_str_eq(w.events, "Created ");
+    pod_runs(&w, w.consumer);
+    world_wait(&w, 60 * USEC_PER_SEC);
+    cr_assert_str_eq(w.events, "Created Started ");
+    world_free(&w);
+}
+
 Test(plan, loss_holds_until_reset)
 {
     struct world w;
@@ -163,9 +184,11 @@ Test(plan, loss_holds_until_reset)
     world_settle(&w);
     cr_assert_not_null(w.reclaim, "the provider's end was not clean: its node must be asked");
     pod_ends(&w, w.reclaim, 0);
+    w.events[0] = '\0';
     world_run(&w);
     expect_condition(&w, "RootfsIntact", "True", "box-provider");
     cr_assert_str_eq(json_str(w.sc, "status.resetToken"), "again");
+    cr_assert_str_eq(w.events, "Created ", "a fresh root is told of");
     world_free(&w);
 }
 
