@@ -46,7 +46,7 @@ struct kube_call *kube_call_from_list(struct list *node);
 
 /* credentials.c: the header line for the bearer token, NULL without one; -ENOMEM. */
 int kube_authorization(const struct kube_client *client, char **ret_header) _must_check_;
-/* Reads credential files again when the last time is a minute ago. Failures leave what we have. */
+/* Reads credential files again when the last time is five minutes ago. Failures leave what we have. */
 void kube_refresh_credentials(struct kube_client *client, usec_t now);
 /* Reads them again now. True when they are others than before, so that trying again makes sense. */
 bool kube_renew_credentials(struct kube_client *client);
