@@ -100,7 +100,8 @@ struct agent {
     struct csi_registration *registration;
     struct machine machine;
     struct mount_caps mount_caps;
-    bool kernel_ok;
+    bool fit; /* this node can run StoppableContainers */
+    struct err unfit; /* why not */
     bool registered;
 
     int state_fd; /* locked: one agent for each state directory */

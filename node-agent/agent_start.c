@@ -4,9 +4,9 @@
  *
  *   1. the directories: the kubelet's; the state directory, locked, and a shared mount, since the roots
  *      mounted in it must be seen by other mount namespaces of the node
- *   2. the machine: its namespaces and root, which are never given away; the kernel's mount calls. A kernel
- *      that is too old is no failure: the agent says so, stays, and does not register the driver, so that
- * pods wait with the kubelet's event
+ *   2. the machine: its namespaces and root, which are never given away; the kernel's calls;
+ *      whether programs can be run from the kubelet's directory. A node that is not fit is no failure: the
+ * agent says why, stays, and does not register the driver, so that pods wait with the kubelet's event
  *   3. what an earlier agent left (recover.c)
  *   4. the CSI socket, then the registration: the kubelet calls as soon as it sees that
  */
@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -112,17 +113,36 @@ static int open_directories(struct agent *a, struct err *err)
     return a->instances_fd < 0 ? a->instances_fd : 0;
 }
 
+/* Containers run pause and execwrap from their volumes, which lie there; a bind mount of them is noexec too.
+ */
+static int check_exec(const struct agent *a, struct err *err)
+{
+    struct statvfs fs;
+
+    if (fstatvfs(a->target.kubelet_fd, &fs) < 0)
+        return err_set(err, errno, "cannot look at the file system of %s", a->options->kubelet_dir);
+    if (!(fs.f_flag & ST_NOEXEC))
+        return 0;
+    return err_say(err, ENOSYS,
+            "%s is mounted noexec, and no container could run its first program from the volume there: mount "
+            "it with "
+            "exec",
+            a->options->kubelet_dir);
+}
+
 static int look_at_machine(struct agent *a, struct err *err)
 {
     int r = machine_read(&a->machine, err);
 
-    if (r < 0)
-        return r;
-    r = mount_caps_probe(&a->mount_caps, err);
-    a->kernel_ok = r == 0;
+    if (r == 0)
+        r = mount_caps_probe(&a->mount_caps, err);
+    if (r == 0)
+        r = check_exec(a, err);
+    a->fit = r == 0;
     if (r == -ENOSYS) {
         log_error(
                 "%s; this node cannot run StoppableContainers, the driver is not registered", err_text(err));
+        a->unfit = *err;
         err_clear(err);
         return 0;
     }
@@ -172,7 +192,7 @@ static int start_csi(struct agent *a, struct err *err)
     (void)snprintf(endpoint, sizeof(endpoint), CSI_SOCKET_FORMAT, a->options->kubelet_dir);
     (void)snprintf(registry, sizeof(registry), REGISTRY_FORMAT, a->options->kubelet_dir);
     r = csi_node_service_new(a->loop, &node, &a->csi, err);
-    if (r == 0 && a->kernel_ok)
+    if (r == 0 && a->fit)
         r = csi_registration_new(a->loop, &registration, &a->registration, err);
     return r;
 }

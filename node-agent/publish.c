@@ -234,6 +234,11 @@ static void on_publish(const struct csi_publish_request *req, struct csi_call *c
         publish_again(sv, call);
         return;
     }
+    /* A kubelet that knows the driver from before calls although it is not registered now. */
+    if (!a->fit) {
+        csi_call_fail(call, GRPC_UNAVAILABLE, "%s", err_text(&a->unfit));
+        return;
+    }
     if (a->n_waiting >= LIMIT_WAITING || map_size(a->volumes) >= LIMIT_VOLUMES) {
         csi_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "too many volumes at once on this node");
         return;

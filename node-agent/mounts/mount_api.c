@@ -136,18 +136,46 @@ int mount_identify(int fd, uint64_t *ret_id, bool *ret_is_root)
     return 0;
 }
 
+/* Every call that works on later than Linux 4.x and that some part of the agent cannot do without, asked with
+ * arguments that are wrong in every kernel (no such fd, NULL), so that nothing is done: a kernel that has the
+ * call answers anything but ENOSYS. A seccomp filter may hide each of them by itself. */
+static int check_calls(struct err *err)
+{
+    static const struct {
+        long number;
+        const char *name;
+    } calls[] = {
+            {SYS_openat2, "openat2"},
+            {SYS_open_tree, "open_tree"},
+            {SYS_move_mount, "move_mount"},
+            {SYS_mount_setattr, "mount_setattr"},
+            {SYS_fsopen, "fsopen"},
+            {SYS_fsconfig, "fsconfig"},
+            {SYS_fsmount, "fsmount"},
+            {SYS_pidfd_open, "pidfd_open"},
+            {SYS_pidfd_send_signal, "pidfd_send_signal"},
+            {SYS_close_range, "close_range"},
+            {SYS_statx, "statx"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
+        if (syscall(calls[i].number, -1L, NULL, NULL, NULL, NULL) < 0 && errno == ENOSYS)
+            return err_say(err, ENOSYS,
+                    "this kernel has no %s, or a seccomp filter hides it: Linux 5.12 or newer is needed",
+                    calls[i].name);
+    return 0;
+}
+
 int mount_caps_probe(struct mount_caps *ret, struct err *err)
 {
     _cleanup_close_ int lower = -EBADF, upper = -EBADF, top = -EBADF;
-    struct mount_attr nothing = {.attr_set = 0};
     struct mount_attr nosymfollow = {.attr_set = MOUNT_ATTR_NOSYMFOLLOW};
     struct mount_caps caps = {.nosymfollow = false, .detached_assembly = false};
     int r;
 
-    r = set_attr(-EBADF, 0, &nothing);
-    if (r == -ENOSYS)
-        return err_say(err, ENOSYS, "this kernel has no mount_setattr: Linux 5.12 or newer is needed");
-
+    r = check_calls(err);
+    if (r < 0)
+        return r;
     lower = mount_new_scaffold();
     upper = mount_new_scaffold();
     top = mount_new_scaffold();
