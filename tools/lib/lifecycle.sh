@@ -67,7 +67,8 @@ is_healthy() {
 
 check_programs() {
     local program missing=()
-    for program in ip nft iptables conntrack openssl unshare nsenter setsid flock mount python3 musl-gcc hostname; do
+    for program in ip nft iptables conntrack openssl unshare nsenter setsid flock mount python3 musl-gcc hostname \
+        "$CRUN"; do
         command -v "$program" >/dev/null || missing+=("$program")
     done
     [ -x /usr/lib/cni/bridge ] || missing+=(/usr/lib/cni/bridge)
