@@ -124,6 +124,16 @@ static void read_container(const struct json *status, struct pod_facts *f, size_
     note_waiting(status, f);
 }
 
+/* An init container that fails for good ends the pod before any other has run; beside one that ended, its end
+ * (a sidecar's, by TERM) says nothing. */
+static void note_init_failure(const struct json *status, struct pod_facts *f)
+{
+    const struct json *end = json_at(status, "state.terminated");
+
+    if (!f->has_exit && json_int_or(end, "exitCode", 0) != 0)
+        note_end(status, end, f);
+}
+
 static void read_containers(const struct json *pod, struct pod_facts *f)
 {
     const struct json *statuses = json_at(pod, "status.containerStatuses");
@@ -133,6 +143,7 @@ static void read_containers(const struct json *pod, struct pod_facts *f)
         read_container(status, f, &running);
     json_for_each (status, json_at(pod, "status.initContainerStatuses")) {
         note_waiting(status, f);
+        note_init_failure(status, f);
         if (json_at(status, "state.running") || json_at(status, "state.terminated") ||
                 json_at(status, "lastState.terminated"))
             f->init_started = true;

@@ -244,7 +244,7 @@ static int unstick(struct view *v)
     const struct pod_facts *c = &v->consumer, *p = &v->provider;
     usec_t due = usec_add(p->all_running_since, BACKOFF_PATIENCE);
 
-    if (!p->all_running_since || !c->scheduled_at || c->started || c->waiting_reason[0] ||
+    if (!p->all_running_since || !c->scheduled_at || c->started || c->init_started || c->waiting_reason[0] ||
             p->all_running_since < usec_add(c->scheduled_at, BACKOFF_AGE))
         return 0;
     if (v->o->realtime < due) {

@@ -220,7 +220,8 @@ static struct plan_event event_of_change(struct view *v, const struct json *old,
         return (struct plan_event){true, "RootfsLost", d->intact.message};
     if (other_phase && strcmp(d->phase, SC_PHASE_RUNNING) == 0) {
         v->m->warned[0] = '\0';
-        return (struct plan_event){false, "Started", d->ready.message};
+        if (!d->problem) /* a hook that failed, say, is told below and in its own words */
+            return (struct plan_event){false, "Started", d->ready.message};
     }
     if (other_phase && was[0] && strcmp(d->phase, SC_PHASE_STOPPED) == 0)
         return (struct plan_event){false, "Stopped", d->ready.message};
