@@ -20,6 +20,17 @@
 #define SC_PAUSE_FILE "pause"
 #define SC_EXECWRAP_FILE "execwrap"
 
+/* Attach mode Chroot, in a container's own root: where the preserved root is, and the agent's read-only tmpfs
+ * with execwrap, the id of the mount that the preserved root is, and the links that lie over the PATH's
+ * directories. */
+#define SC_CHROOT_ROOT "/rootfs"
+#define SC_CHROOT_NAME "chroot"
+#define SC_CHROOT_DIR SC_MOUNT_DIR "/" SC_CHROOT_NAME
+#define SC_CHROOT_MARK "root"
+#define SC_CHROOT_COMMANDS "bin"
+#define SC_ATTACH_PIVOT "Pivot"
+#define SC_ATTACH_CHROOT "Chroot"
+
 /* Attributes of the inline volume, written by the controller and read by the agent. The instance key is
  * (namespace, instance uid): the namespace is vouched for by the kubelet, never taken from here, except for
  * `reclaim`, which is honoured only from the agent's own namespace. */

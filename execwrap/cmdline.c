@@ -7,8 +7,8 @@
 
 #include "execwrap/say.h"
 
-static const char usage[] = "usage: execwrap run [--image-entrypoint] [--termination-log PATH] -- [ARG...] | "
-                            "execwrap exec -- ARG... | execwrap ready";
+static const char usage[] = "usage: execwrap run [--chroot] [--image-entrypoint] [--termination-log PATH] -- "
+                            "[ARG...] | execwrap exec [--chroot] -- ARG... | execwrap ready";
 static const char no_command[] = "no command specified: neither the pod nor the image gives one";
 
 const char *cmdline_parse(int argc, char **argv, struct cmdline *ret)
@@ -29,9 +29,11 @@ const char *cmdline_parse(int argc, char **argv, struct cmdline *ret)
         return usage;
     }
     for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (ret->kind == WIRE_EXEC)
+        if (strcmp(argv[i], "--chroot") == 0)
+            ret->chroot = true;
+        else if (ret->kind == WIRE_EXEC)
             return usage;
-        if (strcmp(argv[i], "--image-entrypoint") == 0)
+        else if (strcmp(argv[i], "--image-entrypoint") == 0)
             ret->image_entrypoint = true;
         else if (strcmp(argv[i], "--termination-log") == 0 && i + 1 < argc)
             ret->log = argv[++i];

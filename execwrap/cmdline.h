@@ -9,6 +9,8 @@
 struct cmdline {
     enum wire_kind kind;
     bool image_entrypoint; /* the pod gives no command */
+    bool chroot; /* attach mode Chroot: the command is executed by the agent's copy of this program (enter.h)
+                  */
     bool only_wait; /* ready: nothing is executed */
     const char *log; /* termination log; NULL for exec: the log is the first process's */
     char **args; /* what follows "--", ended by NULL; may be empty */
@@ -16,8 +18,8 @@ struct cmdline {
 };
 
 /*
- *     execwrap run [--image-entrypoint] [--termination-log PATH] -- ARGV...
- *     execwrap exec -- ARGV...
+ *     execwrap run [--chroot] [--image-entrypoint] [--termination-log PATH] -- ARGV...
+ *     execwrap exec [--chroot] -- ARGV...
  *     execwrap ready
  *
  * NULL, or what is wrong. *ret is complete in both cases: the log is needed to say so.

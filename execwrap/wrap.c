@@ -8,6 +8,7 @@
 
 #include "execwrap/cmdline.h"
 #include "execwrap/command.h"
+#include "execwrap/enter.h"
 #include "execwrap/link.h"
 #include "execwrap/say.h"
 
@@ -118,16 +119,22 @@ static int become(struct wrapper *w, const struct wire_reply *attached)
 
     if (workdir[0] == '\0')
         return NOT_STARTED(w, "the working directory is not known");
-    if (chdir(workdir) < 0)
+    if (!w->cmdline.chroot && chdir(workdir) < 0)
         return NOT_STARTED(w, "cannot change to the working directory ", workdir, ": ", strerror(errno));
     argv = cmdline_command(&w->cmdline, attached, &why);
     if (!argv)
         return NOT_STARTED(w, why);
+    if (w->cmdline.chroot)
+        argv = enter_command(argv, workdir, w->cmdline.log);
+    if (!argv)
+        return NOT_STARTED(w, strerror(ENOMEM));
     signo = signals_next(&w->signals);
     if (signo)
         return stopped(w, signo);
     signals_release(&w->signals);
     failure = command_exec(argv);
+    if (w->cmdline.chroot)
+        return NOT_STARTED(w, "cannot enter the preserved root by ", argv[0], ": ", failure.why, enter_hint);
     SAY(w->cmdline.log, "execwrap: cannot execute \"", argv[0], "\": ", failure.why);
     return failure.status;
 }

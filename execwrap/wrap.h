@@ -10,6 +10,9 @@
  *   3. on ATTACHED: the working directory again, now in the new root; the command (cmdline.h); signals as
  * they were; execute (command.h)
  *
+ * In attach mode Chroot (--chroot) the root is not changed under the process: step 3 is left to the copy of
+ * this program that the agent has put into the container, which enters the root first (enter.h).
+ *
  * Environment, user, groups, umask, rlimits, inherited fds and signal dispositions are the runtime's and
  * stay. Nothing is printed on success. Before the attach nothing of the image is opened, but for the
  * termination log where the wait has failed.

@@ -338,7 +338,7 @@ static void execwrap_does_not_mind_a_resized_terminal(void)
     if (pid == 0) {
         CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
         CHECK(setsid() >= 0 && ioctl(slave, TIOCSCTTY, 0) == 0 && dup2(slave, 0) == 0);
-        execl(EXECWRAP, "execwrap", "run", "--", "/bin/true", (char *)NULL);
+        execl(EXECWRAP, EXECWRAP, "run", "--", "/bin/true", (char *)NULL);
         _exit(99);
     }
     fd = accept_request(&q);

@@ -6,6 +6,7 @@
 
 #include "execwrap/cmdline.h"
 #include "execwrap/command.h"
+#include "execwrap/enter.h"
 #include "execwrap/say.h"
 #include "execwrap/wrap.h"
 #include "test/unit/fake_agent.h"
@@ -64,7 +65,12 @@ Test(cmdline, usage)
             {"run --image-entrypoint -- a", NULL},
             {"run --termination-log /x -- a", NULL},
             {"run --termination-log /x --image-entrypoint -- --termination-log", NULL},
+            {"run --chroot -- a", NULL},
+            {"run --image-entrypoint --chroot --termination-log /x --", NULL},
             {"exec -- a", NULL},
+            {"exec --chroot -- a", NULL},
+            {"exec --chroot --", "no command specified"},
+            {"ready --chroot", "usage: "},
             {"", "usage: "},
             {"run", "usage: "},
             {"--", "usage: "},
@@ -111,10 +117,46 @@ Test(cmdline, values)
     cr_assert_null(cmdline_parse(argc, argv, &o));
     cr_assert_str_eq(o.log, SAY_TERMINATION_LOG);
     cr_assert_not(o.image_entrypoint);
+    cr_assert_not(o.chroot);
+    argc = words("run --chroot -- a --chroot", argv);
+    cr_assert_null(cmdline_parse(argc, argv, &o));
+    cr_assert(o.chroot);
+    cr_assert_eq(o.count, 2);
     argc = words("exec -- a", argv);
     cr_assert_null(cmdline_parse(argc, argv, &o));
     cr_assert_eq(o.kind, WIRE_EXEC);
     cr_assert_null(o.log, "a failing probe must not write over the container's own last words");
+}
+
+static bool meant(const char *name)
+{
+    char copy[128];
+    char *argv[] = {copy, NULL};
+
+    snprintf(copy, sizeof copy, "%s", name);
+    return enter_is_meant(1, argv);
+}
+
+/* What the copy with the capability is called with, and for what other names it does the same. */
+Test(enter, command)
+{
+    static const char *const names[] = {"ls", "/bin/ls", "", "execwrap", "/.stoppablecontainer/other",
+            "/.stoppablecontainer/chroot/execwrap", "/.stoppablecontainer/execwrap/"};
+    static const char *const argv[] = {"sh", "-c", "", NULL};
+    char **c = enter_command((char *const *)(uintptr_t)argv, "/work", NULL);
+
+    cr_assert_not_null(c);
+    cr_assert_str_eq(c[0], "/.stoppablecontainer/chroot/execwrap");
+    cr_assert_str_eq(c[1], "/work");
+    cr_assert_str_eq(c[2], "");
+    cr_assert_str_eq(c[3], "sh");
+    cr_assert_str_eq(c[5], "");
+    cr_assert_null(c[6]);
+    free(c);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        cr_assert(meant(names[i]), "%s", names[i]);
+    cr_assert(enter_is_meant(0, NULL));
+    cr_assert_not(meant("/.stoppablecontainer/execwrap"));
 }
 
 Test(cmdline, command_by_the_rules_of_kubernetes)
