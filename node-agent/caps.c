@@ -26,6 +26,8 @@ static const struct kept_cap {
         /* mount points made in a root take the owner of what they are made for */
         {CAP_CHOWN, "CAP_CHOWN"},
         {CAP_FOWNER, "CAP_FOWNER"},
+        /* the file capability of a non-root container's execwrap (attach: Chroot) */
+        {CAP_SETFCAP, "CAP_SETFCAP"},
         /* ends the processes that run on a lost root */
         {CAP_KILL, "CAP_KILL"},
 };

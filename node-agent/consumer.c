@@ -145,6 +145,10 @@ static void on_attached(const struct attach_result *result, void *data)
         log_warn("pod %s/%s: container %s: %s was in the way of a mount and is %s now",
                 sv->volume->pod_namespace, sv->volume->pod_name, s->container->name, result->asides[i].path,
                 result->asides[i].moved_to);
+    if (result->commands_cut)
+        log_warn("pod %s/%s: container %s: its root has more commands than %d: the others can be executed "
+                 "through a shell only",
+                sv->volume->pod_namespace, sv->volume->pod_name, s->container->name, LIMIT_COMMANDS);
     if (result->code == 0) {
         attach_succeeded(s, result->already);
     } else {
@@ -174,6 +178,11 @@ static int attach(
     struct agent *a = s->served->agent;
     const struct cri_container *c = peer->container;
     const char **own = calloc(c->n_mounts + 1, sizeof(*own));
+    const struct attach_chroot chroot = {
+            .execwrap = a->target.execwrap_path,
+            .search = c->search,
+            .capability = c->uid != 0,
+    };
     struct attach_request req = {
             .pod = s->served->volume->pod_uid,
             .target = c->id,
@@ -188,6 +197,7 @@ static int attach(
             .image_volumes = (const char *const *)root->image->volumes,
             .n_image_volumes = root->image->n_volumes,
             .read_only = s->container->readonly,
+            .chroot = s->served->volume->chroot ? &chroot : NULL,
     };
     int r;
 

@@ -82,6 +82,8 @@ static int encode_head(struct json *root, const struct volume *v)
         r = json_set_str(root, "providerUid", v->provider_uid[0] ? v->provider_uid : NULL);
     if (r == 0)
         r = json_set_str(root, "lost", v->lost[0] ? v->lost : NULL);
+    if (r == 0 && v->chroot)
+        r = json_set_bool(root, "chroot", true);
     return r;
 }
 
@@ -179,6 +181,7 @@ static int decode_tree(const struct json *root, struct volume *v, struct err *er
         r = err_say(err, EBADMSG, "pod.uid and volume give no directory");
     if (r < 0)
         return r;
+    v->chroot = v->role == VOLUME_CONSUMER && json_bool_or(root, "chroot", false);
     (void)snprintf(v->lost, sizeof(v->lost), "%s", json_str_or(root, "lost", ""));
     json_for_each (node, json_at(root, "containers")) {
         r = decode_container(node, v, i++, err);

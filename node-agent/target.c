@@ -148,6 +148,23 @@ static int put_socket(int dir, int *ret_listen, struct err *err)
     return 0;
 }
 
+/* Where the containers' own mount goes. */
+static int put_chroot(int dir, struct err *err)
+{
+    if (mkdirat(dir, SC_CHROOT_NAME, 0555) < 0 && errno != EEXIST)
+        return err_set(err, errno, "cannot make the directory " SC_CHROOT_NAME);
+    if (fchmodat(dir, SC_CHROOT_NAME, 0555, 0) < 0)
+        return err_set(err, errno, "cannot set the mode of " SC_CHROOT_NAME);
+    return 0;
+}
+
+static bool chroot_is_there(int dir)
+{
+    struct stat st;
+
+    return fstatat(dir, SC_CHROOT_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
 /* Name and source of the program that belongs into the volume; NULL for none. */
 static const char *program_of(const struct target_sources *src, const struct volume *v, const char **ret_from)
 {
@@ -192,6 +209,8 @@ int target_publish(const struct target_sources *src, const struct volume *v, int
     if (r == 0 && !program_is_there(dir, name))
         r = put_program(dir, name, v->role == VOLUME_PROVIDER ? TMP(SC_PAUSE_FILE) : TMP(SC_EXECWRAP_FILE),
                 from, err);
+    if (r == 0 && v->chroot)
+        r = put_chroot(dir, err);
     if (r == 0)
         r = put_socket(dir, ret_listen, err);
     return r < 0 ? err_wrap(err, r, "%s", v->dir) : 0;
@@ -208,6 +227,8 @@ bool target_is_complete(const struct target_sources *src, const struct volume *v
         return false;
     if (!name)
         return true;
+    if (v->chroot && !chroot_is_there(dir))
+        return false;
     return program_is_there(dir, name) && fstatat(dir, SC_SOCKET_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
            S_ISSOCK(st.st_mode);
 }
@@ -233,6 +254,8 @@ int target_remove(const struct target_sources *src, const char *dir, struct err 
     for (size_t i = 0; i < ARRAY_SIZE(our_files); i++)
         if (unlinkat(fd, our_files[i], 0) < 0 && errno != ENOENT)
             return err_set(err, errno, "cannot remove %s from %s", our_files[i], dir);
+    if (unlinkat(fd, SC_CHROOT_NAME, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        return err_set(err, errno, "cannot remove " SC_CHROOT_NAME " from %s", dir);
     if (unlinkat(parent, MOUNT_NAME, AT_REMOVEDIR) < 0 && errno != ENOENT)
         return err_set(err, errno, "cannot remove %s", dir);
     return 0;

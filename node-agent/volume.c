@@ -241,11 +241,16 @@ static int parse_reclaim(
     return check_pod_name(v, err);
 }
 
-static int check_attach_mode(const char *attach, struct err *err)
+static int parse_attach_mode(struct volume *v, const char *attach, struct err *err)
 {
-    if (attach && strcmp(attach, "Pivot") != 0)
-        return err_say(
-                err, EINVAL, "attribute " SC_ATTR_ATTACH ": \"%.40s\": this agent knows Pivot only", attach);
+    bool chroot = attach && strcmp(attach, SC_ATTACH_CHROOT) == 0;
+
+    if (attach && !chroot && strcmp(attach, SC_ATTACH_PIVOT) != 0)
+        return err_say(err, EINVAL,
+                "attribute " SC_ATTR_ATTACH ": \"%.40s\": this agent knows " SC_ATTACH_PIVOT
+                " and " SC_ATTACH_CHROOT,
+                attach);
+    v->chroot = chroot && v->role == VOLUME_CONSUMER;
     return 0;
 }
 
@@ -261,7 +266,7 @@ static int parse_pod(struct volume *v, const struct csi_publish_request *req, st
     (void)snprintf(v->instance_namespace, sizeof(v->instance_namespace), "%s", req->pod_namespace);
     r = check_pod_name(v, err);
     if (r == 0)
-        r = check_attach_mode(csi_publish_attribute(req, SC_ATTR_ATTACH), err);
+        r = parse_attach_mode(v, csi_publish_attribute(req, SC_ATTR_ATTACH), err);
     if (r == 0)
         r = parse_containers(v, csi_publish_attribute(req, SC_ATTR_CONTAINERS), err);
     if (r == 0)

@@ -53,6 +53,7 @@ struct volume {
     char instance_name[LIMIT_NAME + 1];
     char provider_uid[LIMIT_UID + 1]; /* consumer: uid of the provider pod it was published for */
     char lost[VOLUME_REASON_MAX]; /* provider, and the consumer on its roots: why they are lost, or "" */
+    bool chroot; /* consumer: its containers are attached by Chroot */
     size_t n_containers;
     struct volume_container containers[];
 };

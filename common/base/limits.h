@@ -50,6 +50,9 @@ enum {
     LIMIT_PATH_LINKS = 40, /* links followed in one path; the kernel's own number */
     LIMIT_PATH_DEPTH = 512, /* components walked in one path, those of links included */
     LIMIT_ASIDES = 64, /* names tried for one thing moved aside, and things moved aside in one attach */
+    LIMIT_COMMANDS = 8192, /* of a root, that get a link for `kubectl exec`; a large Debian has 4,000 */
+    LIMIT_COMMAND_ENTRIES = 32768, /* looked at to find them */
+    LIMIT_PATH_DIRS = 32, /* directories of one PATH */
     LIMIT_WORKERS = 128, /* worker children alive on a node */
     LIMIT_STUCK_WORKERS = 16, /* of them stuck in a tenant's file system */
     LIMIT_STUCK_WORKERS_POD = 2, /* stuck on behalf of one pod */

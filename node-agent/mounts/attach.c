@@ -8,6 +8,7 @@
 
 #include "common/base/limits.h"
 #include "node-agent/mounts/attach_steps.h"
+#include "node-agent/mounts/chroot_tools.h"
 
 /* One attach under way; lives from attach_start to the callback. */
 struct attachment {
@@ -40,6 +41,7 @@ static void on_attached(struct worker_result *res, void *data)
             .code = res->code < 0 ? res->code : 0,
             .text = res->text,
             .already = res->code == ATTACH_ALREADY,
+            .commands_cut = res->code == ATTACH_COMMANDS_CUT,
             .asides = asides,
             .n_asides = read_asides(res, asides),
     };
@@ -72,11 +74,13 @@ int attach_start(struct workers *ws, const struct attach_request *req, attach_do
         struct err *err)
 {
     _cleanup_free_ struct attachment *a = NULL;
-    _cleanup_close_ int root = -EBADF;
+    _cleanup_close_ int root = -EBADF, tools = -EBADF;
     struct attach_steps steps = {.req = req};
     int r;
 
     r = prepare_root(req, &root, err);
+    if (r == 0 && req->chroot)
+        r = chroot_tools_make(req->chroot, &tools, err);
     if (r < 0)
         return r;
     a = malloc(sizeof(*a));
@@ -84,8 +88,9 @@ int attach_start(struct workers *ws, const struct attach_request *req, attach_do
         return err_set(err, ENOMEM, "cannot attach a root");
     *a = (struct attachment){.done = done, .data = data};
     steps.root = root;
+    steps.tools = tools;
 
-    const int keep[] = {req->ns->fd, req->process->procfd, root};
+    const int keep[] = {req->ns->fd, req->process->procfd, root, tools};
     const struct worker_job job = {
             .what = "attach",
             .pod = req->pod,
@@ -93,7 +98,7 @@ int attach_start(struct workers *ws, const struct attach_request *req, attach_do
             .run = attach_run,
             .run_data = &steps,
             .keep = keep,
-            .n_keep = ARRAY_SIZE(keep),
+            .n_keep = ARRAY_SIZE(keep) - (tools < 0),
             .done = on_attached,
             .done_data = a,
     };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A preserved root put under a running container (Pivot).
+ * A preserved root put under a running container (Pivot), or into it at /rootfs (Chroot).
  *
  *   agent    a private copy of the exposed root, its protective flags cleared
  *   worker   setns(nsfd), and then (attach_steps.c):
@@ -11,6 +11,8 @@
  *     d. the old root and the stage made private, they alone (pivot_root(2) demands it)
  *     e. the copies moved in, from fd to fd; /proc, /dev and /sys looked at once more
  *     f. pivot_root; the old tree made private through the fd of (a); the old tree detached
+ *
+ * Chroot has (a) to (c) and (e) in common with this; what is different is in attach_chroot.c.
  *
  * Where the kernel can (6.15) the tree is complete before any of it is visible; before that it is staged on
  * the mount at /.stoppablecontainer. A failure before the pivot leaves the namespace's mounts as they were.
@@ -25,6 +27,13 @@
 #include "node-agent/mounts/mntns.h"
 #include "node-agent/mounts/mount_api.h"
 #include "node-agent/mounts/worker.h"
+
+/* What Chroot needs beside (attach_chroot.c). */
+struct attach_chroot {
+    const char *execwrap; /* the file that is copied into the container */
+    const char *search; /* the container's PATH; NULL or "": unknown. The usual directories count always */
+    bool capability; /* its user is not root: the copy has the file capability cap_sys_chroot=ep */
+};
 
 /* Everything is borrowed and used before attach_start returns. */
 struct attach_request {
@@ -41,6 +50,7 @@ struct attach_request {
     const char *const *image_volumes; /* the image config's Volumes */
     size_t n_image_volumes;
     bool read_only; /* the template's readOnlyRootFilesystem */
+    const struct attach_chroot *chroot; /* NULL: Pivot */
 };
 
 /* Something of the preserved root that was in the way of a mount, and where it is now. */
@@ -53,6 +63,7 @@ struct attach_result {
     int code; /* 0: the container has its root */
     const char *text; /* when code < 0: which step failed, on what */
     bool already; /* it had it before */
+    bool commands_cut; /* Chroot: the root has more commands than get a link */
     const struct attach_aside *asides; /* each is worth an event, also when code < 0 */
     size_t n_asides;
 };

@@ -41,6 +41,11 @@ void attach_state_free(struct attach_state *s)
     (void)close_fd(s->process_root);
     (void)close_fd(s->old);
     (void)close_fd(s->stage);
+    for (size_t i = 0; i < s->chroot.n_covers; i++)
+        (void)close_fd(s->chroot.covers[i]);
+    (void)close_fd(s->chroot.commands);
+    (void)close_fd(s->chroot.own);
+    (void)close_fd(s->chroot.place);
 }
 
 int attach_look_around(struct attach_state *s, struct err *err)
@@ -57,7 +62,7 @@ int attach_look_around(struct attach_state *s, struct err *err)
     r = attach_identify(s->process_root, &s->process_root_id);
     if (r < 0)
         return err_set(err, r, "cannot look at the root of process %d", (int)s->req->process->pid);
-    if (s->req->caps->detached_assembly) {
+    if (s->req->caps->detached_assembly && !s->req->chroot) {
         s->scaffold = mount_new_scaffold();
         if (s->scaffold < 0)
             return err_set(err, s->scaffold, "cannot make a mount to build on");

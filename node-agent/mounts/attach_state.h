@@ -5,7 +5,10 @@
  */
 #pragma once
 
-#include "node-agent/mounts/attach.h"
+#include <limits.h>
+
+#include "common/base/limits.h"
+#include "node-agent/mounts/attach_steps.h"
 #include "node-agent/mounts/carry.h"
 
 /* One carried mount: its copy, and the place in the new root that it goes to. */
@@ -17,6 +20,20 @@ struct carried {
     char *place; /* canonical path of the target */
     bool is_directory;
     bool writable; /* read-only in the container only because its own root is */
+};
+
+/* Chroot only. The tools are a mount of the container once they have been moved there. */
+struct chroot_state {
+    int tools; /* borrowed */
+    int commands; /* the tools' directory of links */
+    int own; /* a writable, detached copy of the container's own root: what is made there is seen in it */
+    int place; /* /rootfs */
+    bool placed; /* the new root is there */
+    bool tooled; /* the tools are in the container */
+    bool cut;
+    size_t n_covers; /* copies of the links' directory, moved over directories of the PATH */
+    int covers[LIMIT_PATH_DIRS];
+    struct file_id covered[LIMIT_PATH_DIRS];
 };
 
 struct attach_state {
@@ -35,6 +52,7 @@ struct attach_state {
     struct mountinfo *mounts;
     struct carry_list list;
     struct carried *carried; /* list.n of them */
+    struct chroot_state chroot;
     size_t n_asides;
 };
 
@@ -72,3 +90,23 @@ void attach_undo_stage(const struct attach_state *s);
 
 /* An earlier worker has pivoted, and its old root still lies over the new one. */
 int attach_finish_pivot(struct attach_state *s, struct err *err);
+
+/* --- attach_chroot.c --- */
+bool attach_chroot_is_done(const struct attach_state *s);
+/* Removes what an earlier attempt left. */
+int attach_chroot_clear(struct attach_state *s, struct err *err);
+/* After attach_find_places; undoes what it did when it fails. */
+int attach_chroot(struct attach_state *s, struct err *err);
+
+/* --- attach_commands.c --- */
+/* The next directory of the usual ones and the container's PATH; false at the end. *at: NULL at first.
+ * Absolute paths only, at most LIMIT_PATH_DIRS. */
+struct path_dirs {
+    const char *search;
+    const char *at;
+    bool usual; /* at is in the list of the usual ones */
+    unsigned n;
+};
+bool path_dirs_next(struct path_dirs *p, char ret[PATH_MAX]);
+/* Makes a link to the tools' execwrap for each command in those directories of the new root. */
+int attach_link_commands(struct attach_state *s, struct err *err);

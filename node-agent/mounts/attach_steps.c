@@ -3,30 +3,52 @@
  * Attach, in the consumer's mount namespace: the order of the steps (attach_state.h).
  *
  * What a killed worker leaves is one of two things: a tree on the stage, removed here at the next attempt,
- * or, after the pivot, the old root lying on top of the new one: then the next attempt finishes the job.
+ * or, after the pivot, the old root lying on top of the new one: then the next attempt finishes the job. For
+ * Chroot see attach_chroot.c.
  */
 #include "node-agent/mounts/attach_steps.h"
 
 #include "node-agent/mounts/attach_state.h"
+
+static int pivot(struct attach_state *s, struct err *err)
+{
+    int r = attach_assemble(s, err);
+
+    if (r == 0)
+        r = attach_pivot(s, err);
+    if (r < 0)
+        attach_undo_stage(s);
+    return r;
+}
 
 static int attach_new(struct attach_state *s, struct err *err)
 {
     int r;
 
     r = attach_clear_stage(s, err);
+    if (r == 0 && s->req->chroot)
+        r = attach_chroot_clear(s, err);
     if (r == 0)
         r = attach_select_mounts(s, err);
     for (size_t i = 0; r == 0 && i < s->list.n; i++)
         r = attach_copy_mount(s, &s->carried[i], err);
     if (r == 0)
         r = attach_find_places(s, err);
-    if (r == 0)
-        r = attach_assemble(s, err);
-    if (r == 0)
-        r = attach_pivot(s, err);
     if (r < 0)
-        attach_undo_stage(s);
-    return r;
+        return r;
+    return s->req->chroot ? attach_chroot(s, err) : pivot(s, err);
+}
+
+/* Whether an earlier attach has come to its end, or so far that it can only be finished: that, in *ret. */
+static bool is_done(struct attach_state *s, int *ret, struct err *err)
+{
+    *ret = ATTACH_ALREADY;
+    if (s->req->chroot)
+        return attach_chroot_is_done(s);
+    if (!file_id_equal(&s->process_root_id, &s->root_id))
+        return false;
+    *ret = attach_finish_pivot(s, err);
+    return true;
 }
 
 int attach_run(struct worker_child *child, void *data, struct err *err)
@@ -40,6 +62,7 @@ int attach_run(struct worker_child *child, void *data, struct err *err)
             .process_root = -EBADF,
             .old = -EBADF,
             .stage = -EBADF,
+            .chroot = {.tools = steps->tools, .commands = -EBADF, .own = -EBADF, .place = -EBADF},
     };
     int r;
 
@@ -51,10 +74,8 @@ int attach_run(struct worker_child *child, void *data, struct err *err)
     if (file_id_equal(&s.old_id, &s.root_id))
         return ATTACH_ALREADY;
     r = attach_read_mounts(&s, err);
-    if (r < 0)
+    if (r < 0 || is_done(&s, &r, err))
         return r;
-    if (file_id_equal(&s.process_root_id, &s.root_id))
-        return attach_finish_pivot(&s, err);
     /* pivot_root moves the processes whose root is the old root: one that did a chroot would be told of
      * success and stay where it is, on a tree that is no longer mounted anywhere. */
     if (!file_id_equal(&s.process_root_id, &s.old_id))

@@ -71,23 +71,37 @@ int mount_clone_root(void)
     return tree < 0 ? -errno : (int)tree;
 }
 
-int mount_new_scaffold(void)
+/* A tmpfs with root's directory 0755. Numbers as text: fsconfig takes nothing else. */
+static int new_tmpfs(const char *source, size_t bytes, size_t files, unsigned attr)
 {
     _cleanup_close_ int fs = -EBADF;
+    char bytes_text[24], files_text[24];
     long tree;
 
+    (void)snprintf(bytes_text, sizeof(bytes_text), "%zu", bytes);
+    (void)snprintf(files_text, sizeof(files_text), "%zu", files);
     fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
     if (fs < 0)
         return -errno;
-    /* One directory and no content, ever. */
-    if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "nr_inodes", "2", 0) < 0 ||
-            syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", "4096", 0) < 0 ||
+    if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "source", source, 0) < 0 ||
+            syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "nr_inodes", files_text, 0) < 0 ||
+            syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", bytes_text, 0) < 0 ||
             syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0755", 0) < 0 ||
             syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
         return -errno;
-    tree = syscall(
-            SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    tree = syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attr);
     return tree < 0 ? -errno : (int)tree;
+}
+
+/* One directory and no content, ever. */
+int mount_new_scaffold(void)
+{
+    return new_tmpfs("none", 4096, 2, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+}
+
+int mount_new_tmpfs(const char *source, size_t bytes, size_t files)
+{
+    return new_tmpfs(source, bytes, files, MOUNT_ATTR_NODEV);
 }
 
 int mount_move(int tree, int target)

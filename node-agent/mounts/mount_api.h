@@ -6,7 +6,7 @@
  *   open_tree(OPEN_TREE_CLONE)   mount_clone, mount_clone_root     5.2
  *   move_mount                   mount_move                        5.2; onto a detached tree 6.15
  *   mount_setattr                mount_change                      5.12; MOUNT_ATTR_NOSYMFOLLOW 5.14
- *   fsopen, fsconfig, fsmount    mount_new_scaffold                5.2
+ *   fsopen, fsconfig, fsmount    mount_new_scaffold, _tmpfs        5.2
  *   pivot_root, umount2          mount_pivot, mount_detach_*       always
  *
  * All return an fd or 0, or a negative errno; the sentence is the caller's, who knows what it was doing.
@@ -14,6 +14,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/err.h"
@@ -61,6 +62,10 @@ int mount_clone_root(void) _must_check_;
  * namespace may not be built upon from another (EINVAL, by its anonymous namespace's origin), but a new file
  * system's mount has no origin. */
 int mount_new_scaffold(void) _must_check_;
+
+/* A detached tmpfs of our own, writable, nodev, of at most that many bytes and files. source: what mountinfo
+ * shows for it. */
+int mount_new_tmpfs(const char *source, size_t bytes, size_t files) _must_check_;
 
 /* Moves a detached tree onto target: the two are both directories or both not. */
 int mount_move(int tree, int target);

@@ -61,6 +61,16 @@ int safe_open_mounted(int rootfd, const char *path, int extra_flags)
     return open_under(rootfd, path, O_PATH | extra_flags, 0, POLICY_IN_ROOT_XDEV);
 }
 
+int safe_open_own(int rootfd, const char *path, int extra_flags)
+{
+    return open_under(rootfd, path, O_PATH | extra_flags, 0, POLICY_IN_ROOT);
+}
+
+int safe_open_to_read(int dirfd)
+{
+    return open_under(dirfd, ".", O_RDONLY | O_DIRECTORY | O_NONBLOCK, 0, POLICY_CHILD);
+}
+
 struct walk {
     int rootfd; /* borrowed */
     int dir; /* owned */

@@ -28,6 +28,12 @@ int safe_open_mountpoint(int dirfd, const char *name, int extra_flags) _must_che
  * mountinfo names them, which contain none. */
 int safe_open_mounted(int rootfd, const char *path, int extra_flags) _must_check_;
 
+/* Opens a whole path within rootfd on the root's own mount alone, following no link: -ELOOP, -EXDEV. */
+int safe_open_own(int rootfd, const char *path, int extra_flags) _must_check_;
+
+/* The directory that dirfd (O_PATH) is, opened to be read. */
+int safe_open_to_read(int dirfd) _must_check_;
+
 /* Called for each thing that was in the way and was renamed: both are paths within the root. */
 typedef void (*safe_aside_fn)(const char *path, const char *aside, void *data);
 

@@ -13,7 +13,8 @@
  *   -EIO        any other failure (runtime not running, refusing)
  *
  * The objects belong to the callback from then on (cri_container_free and so on). The runtime's spec holds
- * the container's environment, with its secrets: it is parsed, never kept and never logged.
+ * the container's environment, with its secrets: it is parsed, of it PATH alone is kept, and nothing is
+ * logged.
  */
 #pragma once
 
@@ -58,6 +59,8 @@ struct cri_container {
     char *image_id; /* the runtime's own name of the image: what cri_image_status takes */
     char *image_ref; /* by digest where the image has one */
     char *working_dir; /* runtimeSpec.process.cwd */
+    char *search; /* the value of PATH in runtimeSpec.process.env */
+    int64_t uid; /* runtimeSpec.process.user.uid; 0 where the runtime does not say */
     char *runtime_type; /* containerd: "io.containerd.runc.v2"; CRI-O does not say: NULL */
     bool user_namespace; /* it has one of its own */
     int64_t started_at; /* nanoseconds since 1970, 0: not yet */

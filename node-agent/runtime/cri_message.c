@@ -216,6 +216,21 @@ static bool has_user_namespace(const struct json *info)
     return false;
 }
 
+/* The last one counts, as it does for the runtime. */
+static const char *search_path(const struct json *info)
+{
+    static const char name[] = "PATH=";
+    const char *found = NULL;
+
+    json_for_each (item, json_at(info, "runtimeSpec.process.env")) {
+        const char *text = json_string(item);
+
+        if (text && strncmp(text, name, strlen(name)) == 0)
+            found = text + strlen(name);
+    }
+    return found;
+}
+
 static int read_container_info(struct cri_container *c, struct pb_slice text, struct err *err)
 {
     _cleanup_json_ struct json *info = NULL;
@@ -235,7 +250,10 @@ static int read_container_info(struct cri_container *c, struct pb_slice text, st
     c->user_namespace = has_user_namespace(info);
     rc = keep_text(&c->working_dir, json_str(info, "runtimeSpec.process.cwd"));
     if (rc == 0)
+        rc = keep_text(&c->search, search_path(info));
+    if (rc == 0)
         rc = keep_text(&c->sandbox_id, json_str(info, "sandboxID"));
+    c->uid = json_int_or(info, "runtimeSpec.process.user.uid", 0);
     type = json_str(info, "runtimeType");
     if (rc == 0 && type)
         rc = keep_text(&c->runtime_type, type);
@@ -255,7 +273,7 @@ int cri_decode_container(const uint8_t *msg, size_t len, struct cri_container **
         rc = status.data ? read_status(c, status) : -EBADMSG;
     if (rc == 0) {
         char **const texts[] = {&c->id, &c->sandbox_id, &c->pod_name, &c->pod_namespace, &c->pod_uid,
-                &c->container_name, &c->image_id, &c->image_ref, &c->working_dir};
+                &c->container_name, &c->image_id, &c->image_ref, &c->working_dir, &c->search};
 
         rc = fill(texts, ARRAY_SIZE(texts));
     }
@@ -526,6 +544,7 @@ struct cri_container *cri_container_free(struct cri_container *c)
     free(c->image_id);
     free(c->image_ref);
     free(c->working_dir);
+    free(c->search);
     free(c->runtime_type);
     free(c);
     return NULL;

@@ -116,6 +116,7 @@ static void box_mounts(const char *root)
     put_tmpfs(at("%s/dev/shm", root), "shm-of-runtime");
     put_tmpfs(at("%s/sys", root), "sys-of-runtime");
     put_tmpfs(at("%s/.stoppablecontainer", root), "agent.sock");
+    put_dir(at("%s/.stoppablecontainer/chroot", root));
     must(mount(BOX_BASE "/hosts", at("%s/etc/hosts", root), NULL, MS_BIND, NULL) == 0);
 }
 

@@ -22,6 +22,7 @@ struct agent {
     int code;
     char text[ERR_TEXT_MAX];
     bool already;
+    bool commands_cut;
     size_t n_asides;
     char asides[8][2][256];
 };
@@ -34,6 +35,7 @@ struct wish {
     const char *const *image_volumes;
     size_t n_image_volumes;
     bool read_only;
+    const struct attach_chroot *chroot;
 };
 
 static void agent_start(struct agent *a)
@@ -80,6 +82,7 @@ static void agent_on_attached(const struct attach_result *res, void *data)
 
     agent_keep(a, res->code, res->text);
     a->already = res->already;
+    a->commands_cut = res->commands_cut;
     a->n_asides = res->n_asides;
     for (size_t i = 0; i < res->n_asides && i < ARRAY_SIZE(a->asides); i++) {
         (void)snprintf(a->asides[i][0], sizeof(a->asides[i][0]), "%s", res->asides[i].path);
@@ -148,7 +151,8 @@ _unused_ static int agent_attach_start(
             .n_own_mounts = wish->n_own_mounts,
             .image_volumes = wish->image_volumes,
             .n_image_volumes = wish->n_image_volumes,
-            .read_only = wish->read_only};
+            .read_only = wish->read_only,
+            .chroot = wish->chroot};
 
     a->answered = false;
     return attach_start(a->workers, &req, agent_on_attached, a, err);

@@ -86,6 +86,29 @@ static int dial(void)
     return r;
 }
 
+/* A place for the mount of a container's own; whatever is mounted there is the container's affair. */
+Test(agent_target, chroot_has_a_place)
+{
+    _cleanup_volume_ struct volume *v = volume(VOLUME_CONSUMER);
+    _cleanup_close_ int fd = -EBADF, again = -EBADF;
+    struct err err = ERR_INIT;
+    struct stat st;
+
+    v->chroot = true;
+    (void)umask(077);
+    cr_assert_eq(target_publish(&src, v, &fd, &err), 0, "%s", err_text(&err));
+    cr_assert_eq(look("mount/chroot", &st), 0);
+    cr_assert(S_ISDIR(st.st_mode));
+    cr_assert_eq(st.st_mode & 07777, 0555);
+    cr_assert(target_is_complete(&src, v));
+    shell("rmdir $D/mount/chroot");
+    cr_assert_not(target_is_complete(&src, v));
+    cr_assert_eq(target_publish(&src, v, &again, &err), 0, "%s", err_text(&err));
+    cr_assert(target_is_complete(&src, v));
+    cr_assert_eq(target_remove(&src, v->dir, &err), 0, "%s", err_text(&err));
+    cr_assert_eq(target_exists(&src, v->dir), 0);
+}
+
 Test(agent_target, made_and_removed)
 {
     _cleanup_volume_ struct volume *v = volume(VOLUME_PROVIDER);

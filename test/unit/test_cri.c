@@ -21,7 +21,8 @@ static const char containerd_info[] =
         "{\"sandboxID\":\"sandbox1\",\"pid\":4242,\"removing\":false,\"snapshotter\":\"overlayfs\","
         "\"runtimeType\":\"io.containerd.runc.v2\",\"config\":{\"envs\":[{\"key\":\"A\",\"value\":\"b\"}]},"
         "\"runtimeSpec\":{\"ociVersion\":\"1.3.0\",\"process\":{\"args\":[\"sh\"],\"cwd\":\"/srv\","
-        "\"env\":[\"TOKEN=secret\"]},\"linux\":{\"namespaces\":[{\"type\":\"pid\"},"
+        "\"env\":[\"TOKEN=secret\",\"PATH=/no\",\"PATH=/a:/b\",\"PATHS=/"
+        "c\"],\"user\":{\"uid\":1000}},\"linux\":{\"namespaces\":[{\"type\":\"pid\"},"
         "{\"type\":\"mount\"}]}}}";
 static const char crio_info[] =
         "{\"sandboxID\":\"sandbox2\",\"pid\":17,\"runtimeSpec\":{\"process\":{\"cwd\":\"/\"},"
@@ -87,6 +88,8 @@ Test(cri, reads_a_container_of_containerd)
     cr_expect_str_eq(c->image_ref, "docker.io/library/debian@sha256:aa");
     cr_expect_str_eq(c->image_id, "sha256:bb");
     cr_expect_str_eq(c->working_dir, "/srv");
+    cr_expect_str_eq(c->search, "/a:/b", "the last PATH is the one that counts");
+    cr_expect_eq(c->uid, 1000);
     cr_expect_str_eq(c->runtime_type, "io.containerd.runc.v2");
     cr_expect(c->state == CRI_RUNNING && c->init_pid == 4242 && !c->user_namespace);
     cr_expect(c->started_at == 111 && c->finished_at == 222);
@@ -106,6 +109,8 @@ Test(cri, reads_a_container_of_crio)
     cr_expect(c->user_namespace, "a user namespace of its own");
     cr_expect_null(c->runtime_type);
     cr_expect_str_eq(c->sandbox_id, "sandbox2");
+    cr_expect_str_eq(c->search, "");
+    cr_expect_eq(c->uid, 0);
 }
 
 Test(cri, a_container_that_is_just_being_started_has_no_pid)

@@ -76,6 +76,20 @@ Test(volume, of_a_provider)
     cr_assert(v->containers[1].readonly);
 }
 
+Test(volume, attached_by_chroot)
+{
+    static const struct change chroot = {SC_ATTR_ATTACH, "Chroot", 0, NULL};
+    _cleanup_volume_ struct volume *pivot = NULL, *consumer = NULL, *provider = NULL;
+    struct err err = ERR_INIT;
+
+    cr_assert_eq(parse("consumer", "box", NULL, &pivot, &err), 0, "%s", err_text(&err));
+    cr_assert_not(pivot->chroot);
+    cr_assert_eq(parse("consumer", "box", &chroot, &consumer, &err), 0, "%s", err_text(&err));
+    cr_assert(consumer->chroot);
+    cr_assert_eq(parse("provider", "box-provider", &chroot, &provider, &err), 0, "%s", err_text(&err));
+    cr_assert_not(provider->chroot, "nothing is attached in a provider");
+}
+
 /* The namespace is the kubelet's word, not the attribute's, for all but reclaim. */
 Test(volume, namespace_is_the_pods)
 {
