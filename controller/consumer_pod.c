@@ -22,24 +22,30 @@ static int prefix(struct json *object, const char *field, const char *const *wor
     return bad;
 }
 
-static int wrap_exec(struct json *exec)
+static int wrap_exec(struct json *exec, bool chroot)
 {
-    static const char *const words[] = {POD_EXECWRAP, "exec", "--"};
+    static const char *const plain[] = {POD_EXECWRAP, "exec", "--"};
+    static const char *const chrooted[] = {POD_EXECWRAP, "exec", "--chroot", "--"};
 
-    return exec ? prefix(exec, "command", words, ARRAY_SIZE(words)) : 0;
+    if (!exec)
+        return 0;
+    return chroot ? prefix(exec, "command", chrooted, ARRAY_SIZE(chrooted))
+                  : prefix(exec, "command", plain, ARRAY_SIZE(plain));
 }
 
 /* A container without a command runs the image's ENTRYPOINT (and its CMD, where there are no args either):
  * the agent knows both. execwrap writes its own failures where the kubelet looks for the last words. */
-static int wrap_command(struct json *container)
+static int wrap_command(struct json *container, bool chroot)
 {
     static const char default_log[] = "/dev/termination-log";
     const char *log = json_str_or(container, "terminationMessagePath", default_log);
-    const char *words[6];
+    const char *words[7];
     size_t n = 0;
 
     words[n++] = POD_EXECWRAP;
     words[n++] = "run";
+    if (chroot)
+        words[n++] = "--chroot";
     if (strcmp(log, default_log) != 0) {
         words[n++] = "--termination-log";
         words[n++] = log;
@@ -146,16 +152,17 @@ static int wrap_container(struct json *container, const struct pod_request *q)
     static const char *const probes[] = {"livenessProbe", "readinessProbe", "startupProbe"};
     struct json *lifecycle = json_ensure_object(container, "lifecycle");
     struct json *security = json_ensure_object(container, "securityContext");
+    bool chroot = q->template->chroot;
     int bad = !security;
 
-    bad |= wrap_command(container);
+    bad |= wrap_command(container, chroot);
     for (size_t i = 0; i < ARRAY_SIZE(probes); i++)
-        bad |= wrap_exec(json_field(json_field(container, probes[i]), "exec"));
-    bad |= wrap_exec(json_field(json_field(lifecycle, "postStart"), "exec"));
-    bad |= wrap_exec(json_field(json_field(lifecycle, "preStop"), "exec"));
+        bad |= wrap_exec(json_field(json_field(container, probes[i]), "exec"), chroot);
+    bad |= wrap_exec(json_field(json_field(lifecycle, "postStart"), "exec"), chroot);
+    bad |= wrap_exec(json_field(json_field(lifecycle, "preStop"), "exec"), chroot);
     bad |= !lifecycle || add_ready_hook(lifecycle);
     bad |= json_set_bool(security, "readOnlyRootFilesystem", true);
-    if (q->template->chroot)
+    if (chroot)
         bad |= allow_chroot(security);
     bad |= pin_image(container, q);
     bad |= move_storage_request(container);

@@ -93,7 +93,7 @@ struct json *pod_parts_attributes(const struct pod_request *q, const char *role)
     bad |= json_set_str(attributes, SC_ATTR_CONTAINERS, buf_str(&names));
     if (read_only.len > 0)
         bad |= json_set_str(attributes, SC_ATTR_READONLY, buf_str(&read_only));
-    bad |= json_set_str(attributes, SC_ATTR_ATTACH, q->template->chroot ? "Chroot" : "Pivot");
+    bad |= json_set_str(attributes, SC_ATTR_ATTACH, q->template->chroot ? SC_ATTACH_CHROOT : SC_ATTACH_PIVOT);
     return bad ? NULL : take_ptr(attributes);
 }
 

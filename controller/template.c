@@ -125,7 +125,7 @@ int template_parse(
             .labels = json_at(sc, "spec.template.metadata.labels"),
             .annotations = json_at(sc, "spec.template.metadata.annotations"),
             .node_name = json_str(spec, "nodeName"),
-            .chroot = strcmp(json_str_or(sc, "spec.attach", "Pivot"), "Chroot") == 0,
+            .chroot = strcmp(json_str_or(sc, "spec.attach", SC_ATTACH_PIVOT), SC_ATTACH_CHROOT) == 0,
     };
     int r;
 

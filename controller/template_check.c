@@ -6,6 +6,7 @@
  */
 
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/limits.h"
 #include "common/names.h"
@@ -83,39 +84,51 @@ static int check_containers(const struct template *t, struct err *err)
     return 0;
 }
 
+/* Both spellings that runtimes take, in any case. */
 static bool has_capability(const struct json *list, const char *name)
 {
     json_for_each (item, list) {
         const char *text = json_string(item);
 
-        if (text && (strcmp(text, name) == 0 || strcmp(text, "ALL") == 0))
+        if (text && strncasecmp(text, "CAP_", 4) == 0)
+            text += 4;
+        if (text && (strcasecmp(text, name) == 0 || strcasecmp(text, "ALL") == 0))
             return true;
     }
     return false;
 }
 
-/* chroot(2) needs CAP_SYS_CHROOT, which a non-root process gets from a file capability only, and that does
- * nothing under no_new_privs (capabilities(7)). */
+/* Why the container cannot chroot(2), which needs CAP_SYS_CHROOT; NULL: nothing is known against it. A
+ * process that is not root has it from a file capability only, which does nothing under no_new_privs
+ * (capabilities(7)). A user that only the image names is not known here: execwrap tells then. */
+static const char *cannot_chroot(const struct template *t, const struct json *container)
+{
+    const struct json *security = json_field(container, "securityContext");
+    int64_t user = json_int_or(security, "runAsUser", json_int_or(t->spec, "securityContext.runAsUser", 0));
+    bool non_root = user != 0 || json_bool_or(security, "runAsNonRoot",
+                                         json_bool_or(t->spec, "securityContext.runAsNonRoot", false));
+
+    if (has_capability(json_at(security, "capabilities.drop"), "SYS_CHROOT") &&
+            !has_capability(json_at(security, "capabilities.add"), "SYS_CHROOT"))
+        return "it drops the capability SYS_CHROOT";
+    if (non_root && !json_bool_or(security, "allowPrivilegeEscalation", true))
+        return "it is not root and forbids privilege escalation";
+    return NULL;
+}
+
 static int check_chroot(const struct template *t, struct err *err)
 {
     if (!t->chroot)
         return 0;
     json_for_each (container, template_containers(t)) {
-        const struct json *security = json_field(container, "securityContext");
-        bool dropped = has_capability(json_at(security, "capabilities.drop"), "SYS_CHROOT") &&
-                       !has_capability(json_at(security, "capabilities.add"), "SYS_CHROOT");
-        int64_t user =
-                json_int_or(security, "runAsUser", json_int_or(t->spec, "securityContext.runAsUser", 0));
-        bool non_root = user != 0 || json_bool_or(security, "runAsNonRoot",
-                                             json_bool_or(t->spec, "securityContext.runAsNonRoot", false));
+        const char *why = cannot_chroot(t, container);
 
-        if (dropped || (non_root && !json_bool_or(security, "allowPrivilegeEscalation", true)))
+        if (why)
             return err_say(err, EINVAL,
-                    "container %s cannot chroot: %s; use attach: Pivot, which needs no privilege of the "
+                    "container %s cannot be attached by Chroot: %s; use attach: Pivot, which needs no "
+                    "privilege of the "
                     "pod's own",
-                    json_str_or(container, "name", ""),
-                    dropped ? "it drops the capability SYS_CHROOT"
-                            : "it is not root and forbids privilege escalation");
+                    json_str_or(container, "name", ""), why);
     }
     return 0;
 }

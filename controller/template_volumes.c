@@ -56,7 +56,7 @@ static int check_names(const struct template *t, const char *list, struct err *e
     return 0;
 }
 
-static int check_mount(const char *container, const char *path, struct err *err)
+static int check_mount(const char *container, const char *path, bool chroot, struct err *err)
 {
     _cleanup_free_ char *clean = template_clean_path(path);
 
@@ -65,6 +65,11 @@ static int check_mount(const char *container, const char *path, struct err *err)
     if (is_below(clean, SC_MOUNT_DIR))
         return err_say(err, EINVAL,
                 "container %s mounts a volume at %s; " SC_MOUNT_DIR " is ours: choose another path",
+                container, path);
+    if (chroot && is_below(clean, SC_CHROOT_ROOT))
+        return err_say(err, EINVAL,
+                "container %s mounts a volume at %s; with attach: Chroot the preserved root is "
+                "at " SC_CHROOT_ROOT ": choose another path, or use attach: Pivot",
                 container, path);
     if (strcmp(clean, "/") == 0)
         return err_say(err, EINVAL,
@@ -109,7 +114,7 @@ int template_check_volumes(const struct template *t, struct err *err)
 
         json_for_each (mount, json_field(container, "volumeMounts"))
             if (r == 0)
-                r = check_mount(name, json_str_or(mount, "mountPath", ""), err);
+                r = check_mount(name, json_str_or(mount, "mountPath", ""), t->chroot, err);
         json_for_each (device, json_field(container, "volumeDevices"))
             if (r == 0)
                 r = check_device(name, json_str_or(device, "devicePath", ""), err);

@@ -179,6 +179,43 @@ Test(consumer_pod, chroot_asks_for_its_capability)
     json_free(pod);
 }
 
+Test(consumer_pod, chroot_is_said_to_execwrap)
+{
+    struct json *pod =
+            build("{'attach':'Chroot','template':{'spec':{'image':'x','terminationMessagePath':'/log',"
+                  "'livenessProbe':{'exec':{'command':['p']}},'lifecycle':{'preStop':{'exec':{'command':['h']"
+                  "}}}}}}",
+                    NULL, NULL);
+    static const struct {
+        const char *path, *word;
+    } words[] = {
+            {"command[1]", "run"},
+            {"command[2]", "--chroot"},
+            {"command[3]", "--termination-log"},
+            {"command[5]", "--image-entrypoint"},
+            {"command[6]", "--"},
+            {"livenessProbe.exec.command[1]", "exec"},
+            {"livenessProbe.exec.command[2]", "--chroot"},
+            {"livenessProbe.exec.command[4]", "p"},
+            {"lifecycle.preStop.exec.command[2]", "--chroot"},
+            {"lifecycle.postStart.exec.command[1]", "ready"},
+    };
+    const struct json *container = json_at(pod, "spec.containers[0]");
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        cr_assert_str_eq(json_str_or(container, words[i].path, ""), words[i].word, "%s", words[i].path);
+    json_free(pod);
+}
+
+Test(consumer_pod, pivot_asks_for_nothing)
+{
+    struct json *pod = build("{'template':{'spec':{'image':'x'}}}", NULL, NULL);
+
+    cr_assert_null(json_at(pod, "spec.containers[0].securityContext.capabilities"));
+    cr_assert_str_eq(json_str(pod, "spec.containers[0].command[2]"), "--image-entrypoint");
+    json_free(pod);
+}
+
 Test(consumer_pod, dropped_fields_are_found)
 {
     struct json *sent =

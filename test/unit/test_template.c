@@ -168,6 +168,87 @@ Test(template, allowed)
     }
 }
 
+/* One container with that securityContext, in a pod with the other one. "": taken. */
+static void chroot_case(const char *pod, const char *container, const char *words)
+{
+    struct template t;
+    struct err err = ERR_INIT;
+    char spec[1024];
+    int r;
+
+    (void)snprintf(spec, sizeof(spec),
+            "{'attach':'Chroot','template':{'spec':{'securityContext':{%s},'containers':[{'name':'other','"
+            "image':'x'},"
+            "{'name':'c','image':'x','securityContext':{%s}}]}}}",
+            pod, container);
+    r = parse(spec, &t, &err);
+    cr_assert_eq(r, words[0] ? -EINVAL : 0, "%s: %d %s", spec, r, err_text(&err));
+    if (words[0])
+        cr_assert(strstr(err_text(&err), words) && strstr(err_text(&err), "attach: Pivot"), "%s: %s", spec,
+                err_text(&err));
+    else
+        template_free(&t);
+}
+
+Test(template, chroot_where_it_can_work)
+{
+    static const char escalation[] = "forbids privilege escalation",
+                      dropped[] = "drops the capability SYS_CHROOT";
+    static const struct {
+        const char *pod, *container, *words;
+    } cases[] = {
+            {"", "", ""},
+            {"", "'runAsUser':1000", ""},
+            {"", "'runAsNonRoot':true", ""},
+            {"", "'allowPrivilegeEscalation':false", ""}, /* root by all that is known */
+            {"", "'runAsUser':0,'allowPrivilegeEscalation':false", ""},
+            {"'runAsUser':1000", "'runAsUser':0,'allowPrivilegeEscalation':false", ""},
+            {"", "'runAsUser':1000,'allowPrivilegeEscalation':true", ""},
+            {"", "'runAsUser':1000,'allowPrivilegeEscalation':false", escalation},
+            {"'runAsUser':1000", "'allowPrivilegeEscalation':false", escalation},
+            {"'runAsNonRoot':true", "'allowPrivilegeEscalation':false", escalation},
+            {"", "'runAsNonRoot':true,'allowPrivilegeEscalation':false", escalation},
+            {"'runAsNonRoot':true", "'runAsNonRoot':false,'allowPrivilegeEscalation':false", ""},
+            {"", "'capabilities':{'drop':['ALL']}", dropped},
+            {"", "'capabilities':{'drop':['all']}", dropped},
+            {"", "'capabilities':{'drop':['SYS_CHROOT']}", dropped},
+            {"", "'capabilities':{'drop':['CAP_SYS_CHROOT']}", dropped},
+            {"", "'capabilities':{'drop':['NET_RAW']}", ""},
+            {"", "'capabilities':{'drop':['ALL'],'add':['SYS_CHROOT']}", ""},
+            {"", "'capabilities':{'drop':['ALL'],'add':['NET_ADMIN']}", dropped},
+            {"", "'capabilities':{'drop':['SYS_CHROOT'],'add':['ALL']}", ""},
+            {"", "'runAsUser':1,'capabilities':{'drop':['ALL'],'add':['SYS_CHROOT']}", ""},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        chroot_case(cases[i].pod, cases[i].container, cases[i].words);
+}
+
+Test(template, chroot_needs_its_place)
+{
+    static const struct {
+        const char *path;
+        bool taken;
+    } cases[] = {{"/rootfs", true}, {"/rootfs/data", true}, {"/rootfs2", false}, {"/data/rootfs", false}};
+
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+        bool chroot = i % 2, refused = chroot && cases[i / 2].taken;
+        struct template t;
+        struct err err = ERR_INIT;
+        char spec[512];
+
+        (void)snprintf(spec, sizeof(spec),
+                "{'attach':'%s','template':{'spec':{'image':'x','volumeMounts':[{'name':'v','mountPath':'%s'}"
+                "]}}}",
+                chroot ? "Chroot" : "Pivot", cases[i / 2].path);
+        cr_assert_eq(parse(spec, &t, &err), refused ? -EINVAL : 0, "%s: %s", spec, err_text(&err));
+        if (refused)
+            cr_assert(strstr(err_text(&err), "attach: Pivot"), "%s", err_text(&err));
+        else
+            template_free(&t);
+    }
+}
+
 Test(template, names_that_cannot_be)
 {
     static const char *const names[] = {
