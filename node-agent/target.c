@@ -5,6 +5,7 @@
  */
 #include "node-agent/target.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -242,20 +243,102 @@ int target_exists(const struct target_sources *src, const char *dir)
     return fd == -ENOENT ? 0 : fd;
 }
 
+static void closedirp(DIR **d)
+{
+    if (*d)
+        (void)closedir(*d);
+}
+
+static DIR *open_listing(int dir)
+{
+    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!d)
+        (void)close_fd(fd);
+    return d;
+}
+
+/* Moves the directories out of the directory name of top into top, and removes it. A file is not ours. */
+static int flatten(int top, const char *name, unsigned long *n, struct err *err)
+{
+    _cleanup_close_ int child = safe_open_child(top, name, O_DIRECTORY);
+    _cleanup_(closedirp) DIR *d = NULL;
+    struct stat st;
+    char to[32];
+    int r;
+
+    d = child < 0 ? NULL : open_listing(child);
+    if (!d)
+        return err_set(err, child < 0 ? child : errno, "cannot open %s", name);
+    for (struct dirent *e; (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (fstatat(child, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
+            return err_set(err, ENOTEMPTY, "%s in %s was not put there by this agent", e->d_name, name);
+        do {
+            (void)snprintf(to, sizeof(to), ".flat.%lu", (*n)++);
+            r = renameat2(child, e->d_name, top, to, RENAME_NOREPLACE) < 0 ? -errno : 0;
+        } while (r == -EEXIST);
+        if (r < 0)
+            return err_set(err, r, "cannot move %s out of %s", e->d_name, name);
+    }
+    return unlinkat(top, name, AT_REMOVEDIR) < 0 ? err_set(err, errno, "cannot remove %s", name) : 0;
+}
+
+/* One pass over the directories in top. Returns how many there were. */
+static int flatten_pass(int top, unsigned long *n, struct err *err)
+{
+    _cleanup_(closedirp) DIR *d = open_listing(top);
+    int found = 0, r = 0;
+
+    if (!d)
+        return err_set(err, errno, "cannot list a volume's directory");
+    for (struct dirent *e; r == 0 && (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (unlinkat(top, e->d_name, AT_REMOVEDIR) < 0) {
+            if (errno == ENOTDIR)
+                continue;
+            r = errno == ENOTEMPTY ? flatten(top, e->d_name, n, err)
+                                   : err_set(err, errno, "cannot remove %s", e->d_name);
+        }
+        found = 1;
+    }
+    return r < 0 ? r : found;
+}
+
+/* The kubelet makes the directories of a subPath of any depth in the volume, for whoever writes one into a
+ * pod. They are brought to the top and removed there, so that neither fds nor stack grow with their depth. */
+static int remove_subpaths(int top, struct err *err)
+{
+    unsigned long n = 0;
+    int r;
+
+    do
+        r = flatten_pass(top, &n, err);
+    while (r > 0);
+    return r;
+}
+
 int target_remove(const struct target_sources *src, const char *dir, struct err *err)
 {
     _cleanup_close_ int parent = open_parent(src, dir);
     _cleanup_close_ int fd = parent < 0 ? parent : safe_open_child(parent, MOUNT_NAME, O_DIRECTORY);
+    int r;
 
     if (fd == -ENOENT)
         return 0;
     if (fd < 0)
         return err_set(err, fd, "cannot open %s", dir);
     for (size_t i = 0; i < ARRAY_SIZE(our_files); i++)
-        if (unlinkat(fd, our_files[i], 0) < 0 && errno != ENOENT)
+        if (unlinkat(fd, our_files[i], 0) < 0 && errno != ENOENT && errno != EISDIR)
             return err_set(err, errno, "cannot remove %s from %s", our_files[i], dir);
-    if (unlinkat(fd, SC_CHROOT_NAME, AT_REMOVEDIR) < 0 && errno != ENOENT)
+    if (unlinkat(fd, SC_CHROOT_NAME, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTEMPTY)
         return err_set(err, errno, "cannot remove " SC_CHROOT_NAME " from %s", dir);
+    r = remove_subpaths(fd, err);
+    if (r < 0)
+        return err_wrap(err, r, "%s", dir);
     if (unlinkat(parent, MOUNT_NAME, AT_REMOVEDIR) < 0 && errno != ENOENT)
         return err_set(err, errno, "cannot remove %s", dir);
     return 0;

@@ -39,5 +39,6 @@ bool target_is_complete(const struct target_sources *src, const struct volume *v
 /* Whether the directory is there: 1, 0, or a negative errno. */
 int target_exists(const struct target_sources *src, const char *dir);
 
-/* Removes our files and the directory. Absent: success. Anything else in it is not touched, and an error. */
+/* Removes our files, directories without files, and the directory. Absent: success. Anything else in it is
+ * not removed, and an error. */
 int target_remove(const struct target_sources *src, const char *dir, struct err *err);

@@ -219,6 +219,33 @@ Test(agent_target, foreign_files_stay)
     cr_assert_eq(look("mount/precious/data", &st), 0);
 }
 
+/* What the kubelet makes of a pod's subPaths, as deep and as long as a pod may write them; also in the place
+ * of a file that is ours for a moment. */
+Test(agent_target, directories_of_subpaths_go)
+{
+    _cleanup_volume_ struct volume *v = volume(VOLUME_PROVIDER);
+    _cleanup_close_ int fd = -EBADF;
+    struct err err = ERR_INIT;
+    struct stat st;
+    int dir;
+
+    cr_assert_eq(target_publish(&src, v, &fd, NULL), 0);
+    shell("mkdir -p $D/mount/a/b/c $D/mount/a/d $D/mount/.agent.sock.tmp/x $D/mount/.flat.0/.flat.1");
+    dir = openat(src.kubelet_fd, PARENT "/mount", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < 4000; i++) {
+        int below;
+
+        cr_assert_eq(mkdirat(dir, "a", 0750) == 0 || errno == EEXIST, true);
+        below = openat(dir, "a", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cr_assert_geq(below, 0);
+        close(dir);
+        dir = below;
+    }
+    close(dir);
+    cr_assert_eq(target_remove(&src, v->dir, &err), 0, "%s", err_text(&err));
+    cr_assert_lt(look("mount", &st), 0);
+}
+
 Test(agent_target, reclaim_is_an_empty_directory)
 {
     _cleanup_volume_ struct volume *v = volume(VOLUME_RECLAIM);
