@@ -86,6 +86,8 @@ static void answer_attached(struct visitor *v, const struct cri_image *image)
         }
     }
     len = frame ? wire_encode_attached(frame, WIRE_REPLY_MAX, &reply) : -ENOMEM;
+    if (entrypoint && image->command_too_long && len > 0)
+        len = -EMSGSIZE;
     if (len == -ENOMEM)
         visitor_refuse(v, true, "the node agent is out of memory");
     else if (len < 0)

@@ -100,7 +100,7 @@ static void on_image(int code, struct cri_image *image, const struct err *err, v
                 s->served->volume->pod_namespace, s->served->volume->pod_name, s->container->name,
                 err_text(err));
         if (consumer)
-            visitor_refuse_name(consumer, s->container->name, true, err_text(err));
+            visitor_refuse_name(consumer, s->container->name, code != -E2BIG, err_text(err));
     }
     agent_touch(s->served->instance);
 }

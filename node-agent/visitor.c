@@ -237,6 +237,21 @@ static void check_next(struct served *sv)
     }
 }
 
+/* Many may wait for one container: what the runtime says of it, which its pod's author can make long, is kept
+ * once. */
+static void share_container(const struct visitor *v)
+{
+    list_for_each (it, &v->served->visitors) {
+        const struct visitor *other = list_entry(it, struct visitor, node);
+
+        if (other == v || !other->peer || strcmp(other->peer->container->id, v->peer->container->id) != 0)
+            continue;
+        (void)cri_container_free(v->peer->container);
+        v->peer->container = cri_container_ref(other->peer->container);
+        return;
+    }
+}
+
 static void on_checked(int code, struct peer *peer, const struct err *err, void *user)
 {
     struct visitor *v = user;
@@ -249,6 +264,7 @@ static void on_checked(int code, struct peer *peer, const struct err *err, void 
     } else {
         v->state = VISITOR_CHECKED;
         v->peer = peer;
+        share_container(v);
         agent_touch(sv->instance);
     }
     check_next(sv);

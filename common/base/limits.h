@@ -40,6 +40,7 @@ enum {
             16384, /* ... and on all: as many as LIMIT_PEERS_VOLUME of 256 pods, so none starves others */
     LIMIT_WAITING = 256, /* publish calls that wait; below LIMIT_RPC_CONNECTIONS */
     LIMIT_CHECKS_VOLUME = 8, /* of these, being looked up in the runtime at once; others wait their turn */
+    LIMIT_IMAGE_VOLUMES = 1024, /* VOLUMEs of one image */
 
     /* controller: StoppableContainers of a cluster that one controller looks after */
     LIMIT_KEYS = 100000,
@@ -79,6 +80,9 @@ enum {
 
 #define LIMIT_GRPC_HEADERS (16 * KIB) /* of one request, counted as HTTP/2 does */
 #define LIMIT_CRI_INFO (4 * MIB) /* the runtime's verbose document; a spec with all of seccomp: 40 KiB */
+#define LIMIT_CRI_MOUNTS (256 * KIB) /* paths of one container's mounts, kept while its processes wait */
+#define LIMIT_IMAGE_COMMAND \
+    (128 * KIB) /* ENTRYPOINT, CMD, VOLUMEs, each; more fits into no reply and no execve */
 #define LIMIT_GRPC_BUFFERED (8 * MIB) /* requests being received, all connections of a server together */
 
 /* node files */

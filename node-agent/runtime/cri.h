@@ -10,6 +10,7 @@
  *   -ENOENT     the runtime does not know the container or image
  *   -ETIMEDOUT  no answer within CRI_TIMEOUT
  *   -EBADMSG    an answer that makes no sense
+ *   -E2BIG      more mounts or VOLUMEs than can be carried
  *   -EIO        any other failure (runtime not running, refusing)
  *
  * The objects belong to the callback from then on (cri_container_free and so on). The runtime's spec holds
@@ -67,6 +68,8 @@ struct cri_container {
     int64_t finished_at;
     struct cri_mount *mounts;
     size_t n_mounts;
+    size_t mounts_text; /* bytes of their paths, at most LIMIT_CRI_MOUNTS */
+    unsigned more_owners; /* besides the first: cri_container_ref */
 };
 
 struct cri_listed {
@@ -92,6 +95,7 @@ struct cri_image {
     char *working_dir;
     char **volumes; /* paths of VOLUME */
     size_t n_volumes;
+    bool command_too_long; /* ENTRYPOINT or CMD: beyond LIMIT_IMAGE_COMMAND, and left out */
 };
 
 struct cri_version {
@@ -125,7 +129,8 @@ int cri_version(struct cri *cri, cri_version_fn fn, void *user, struct cri_reque
 /* No callback comes any more. Accepts NULL; returns NULL. */
 struct cri_request *cri_cancel(struct cri_request *req);
 
-struct cri_container *cri_container_free(struct cri_container *c);
+struct cri_container *cri_container_free(struct cri_container *c); /* the last owner's frees it */
+struct cri_container *cri_container_ref(struct cri_container *c);
 struct cri_list *cri_list_free(struct cri_list *l);
 struct cri_image *cri_image_free(struct cri_image *i);
 struct cri_version *cri_version_free(struct cri_version *v);

@@ -165,7 +165,12 @@ static int add_mount(struct cri_container *c, const struct pb_field *f)
         return -ENOMEM;
     c->mounts = more;
     more[c->n_mounts] = (struct cri_mount){0};
-    return read_mount(&more[c->n_mounts++], msg);
+    rc = read_mount(&more[c->n_mounts++], msg);
+    if (rc < 0)
+        return rc;
+    more += c->n_mounts - 1;
+    c->mounts_text += strlen(more->container_path) + strlen(more->host_path);
+    return c->mounts_text > LIMIT_CRI_MOUNTS ? -E2BIG : 0;
 }
 
 static int status_field(struct cri_container *c, const struct pb_field *f)
@@ -277,6 +282,9 @@ int cri_decode_container(const uint8_t *msg, size_t len, struct cri_container **
 
         rc = fill(texts, ARRAY_SIZE(texts));
     }
+    if (rc == -E2BIG)
+        return err_say(err, rc, "the paths of the container's mounts are longer than %zu bytes together",
+                LIMIT_CRI_MOUNTS);
     if (rc < 0)
         return err_say(err, rc, "malformed container status");
     rc = read_container_info(c, info, err);
@@ -380,13 +388,33 @@ int cri_decode_list(const uint8_t *msg, size_t len, struct cri_list **ret, struc
 /* --- images
  * ------------------------------------------------------------------------------------------------- */
 
+static const char *text_of(const struct json *child, bool keys)
+{
+    return keys ? json_key(child) : json_string(child);
+}
+
+/* -EBADMSG when one is no string, -E2BIG beyond LIMIT_IMAGE_COMMAND: an image is of anybody's making, and its
+ * config is kept for as long as its container lives. */
+static int measure_strings(const struct json *node, bool keys)
+{
+    size_t text = 0;
+
+    json_for_each (child, node) {
+        if (!text_of(child, keys))
+            return -EBADMSG;
+        text += strlen(text_of(child, keys)) + sizeof(char *);
+    }
+    return text > LIMIT_IMAGE_COMMAND ? -E2BIG : 0;
+}
+
 /* Copies the strings of an array (or, of an object, its keys: that is how the image specification writes the
- * set of volumes). Absent and null give an empty list. */
+ * set of volumes). Absent and null give an empty list, and so does too much, with -E2BIG. */
 static int read_strings(const struct json *config, const char *name, bool keys, char ***ret, size_t *ret_n)
 {
     struct json *node = json_field(config, name);
     bool absent = !node || json_is_null(node);
-    size_t n = absent ? 0 : json_len(node), i = 0;
+    int rc = absent ? 0 : measure_strings(node, keys);
+    size_t n = absent || rc < 0 ? 0 : json_len(node), i = 0;
     char **list;
 
     if (!absent && !(keys ? json_is_object(node) : json_is_array(node)))
@@ -395,31 +423,40 @@ static int read_strings(const struct json *config, const char *name, bool keys, 
     if (!list)
         return -ENOMEM;
     *ret = list; /* freed with the image, also half full */
-    json_for_each (child, absent ? NULL : node) {
-        const char *text = keys ? json_key(child) : json_string(child);
-
-        if (!text)
-            return -EBADMSG;
-        list[i] = strdup(text);
+    json_for_each (child, n == 0 ? NULL : node) {
+        list[i] = strdup(text_of(child, keys));
         if (!list[i])
             return -ENOMEM;
         i++;
     }
     if (ret_n)
         *ret_n = n;
+    return rc;
+}
+
+/* What nobody may need is left out when it is too long. */
+static int read_command(struct cri_image *i, const struct json *config, const char *name, char ***ret)
+{
+    int rc = read_strings(config, name, false, ret, NULL);
+
+    if (rc != -E2BIG)
+        return rc;
+    i->command_too_long = true;
     return 0;
 }
 
 static int read_config(struct cri_image *i, const struct json *config)
 {
-    int rc = read_strings(config, "Entrypoint", false, &i->entrypoint, NULL);
+    int rc = read_command(i, config, "Entrypoint", &i->entrypoint);
 
     if (rc == 0)
-        rc = read_strings(config, "Cmd", false, &i->cmd, NULL);
+        rc = read_command(i, config, "Cmd", &i->cmd);
     if (rc == 0)
         rc = read_strings(config, "Env", false, &i->env, NULL);
-    if (rc == 0)
+    if (rc == 0 || rc == -E2BIG)
         rc = read_strings(config, "Volumes", true, &i->volumes, &i->n_volumes);
+    if (rc == 0 && i->n_volumes > LIMIT_IMAGE_VOLUMES)
+        rc = -E2BIG;
     if (rc == 0)
         rc = keep_text(&i->user, json_str(config, "User"));
     if (rc == 0)
@@ -441,6 +478,9 @@ static int read_image_info(struct cri_image *i, struct pb_slice text, struct err
     if (rc < 0)
         return err_wrap(err, rc == -ENOMEM ? rc : -EBADMSG, "the runtime's info about the image");
     rc = read_config(i, json_field(spec, "config"));
+    if (rc == -E2BIG)
+        return err_say(err, rc, "the image has more VOLUMEs than %d, or longer ones than %zu bytes together",
+                LIMIT_IMAGE_VOLUMES, LIMIT_IMAGE_COMMAND);
     return rc < 0 ? err_say(err, rc, "malformed image config") : 0;
 }
 
@@ -514,77 +554,4 @@ int cri_decode_version(const uint8_t *msg, size_t len, struct cri_version **ret,
         return err_say(err, rc, "malformed version");
     *ret = take_ptr(v);
     return 0;
-}
-
-/* --- release
- * ------------------------------------------------------------------------------------------------ */
-
-static void free_strings(char **list)
-{
-    for (char **s = list; s && *s; s++)
-        free(*s);
-    free(list);
-}
-
-struct cri_container *cri_container_free(struct cri_container *c)
-{
-    if (!c)
-        return NULL;
-    for (size_t i = 0; i < c->n_mounts; i++) {
-        free(c->mounts[i].container_path);
-        free(c->mounts[i].host_path);
-    }
-    free(c->mounts);
-    free(c->id);
-    free(c->sandbox_id);
-    free(c->pod_name);
-    free(c->pod_namespace);
-    free(c->pod_uid);
-    free(c->container_name);
-    free(c->image_id);
-    free(c->image_ref);
-    free(c->working_dir);
-    free(c->search);
-    free(c->runtime_type);
-    free(c);
-    return NULL;
-}
-
-struct cri_list *cri_list_free(struct cri_list *l)
-{
-    if (!l)
-        return NULL;
-    for (size_t i = 0; i < l->n; i++) {
-        free(l->items[i].id);
-        free(l->items[i].container_name);
-    }
-    free(l->items);
-    free(l);
-    return NULL;
-}
-
-struct cri_image *cri_image_free(struct cri_image *i)
-{
-    if (!i)
-        return NULL;
-    free_strings(i->entrypoint);
-    free_strings(i->cmd);
-    free_strings(i->env);
-    free_strings(i->volumes);
-    free(i->id);
-    free(i->user);
-    free(i->working_dir);
-    free(i);
-    return NULL;
-}
-
-struct cri_version *cri_version_free(struct cri_version *v)
-{
-    if (!v)
-        return NULL;
-    free(v->runtime_name);
-    free(v->runtime_version);
-    free(v->api_version);
-    free(v);
-    return NULL;
 }

@@ -147,6 +147,35 @@ Test(cri, caps_the_mounts_of_a_container)
 }
 
 /* Every cut of an answer either decodes or is refused, and reads nothing beyond. */
+Test(cri, caps_the_paths_of_mounts)
+{
+    _cleanup_buf_ struct buf b = BUF_INIT(2 * MIB), status = BUF_INIT(MIB);
+    _cleanup_cri_container_ struct cri_container *c = NULL;
+    struct err err = ERR_INIT;
+    char path[1000];
+
+    memset(path, 'p', sizeof(path));
+    path[sizeof(path) - 1] = '\0';
+    pb_put_string(&status, 1, ID);
+    for (int i = 0; i < 300; i++)
+        put_mount(&status, path, "/h", false, 0);
+    pb_put_message(&b, 1, &status);
+    cr_assert_eq(buf_error(&b), 0);
+    cr_expect_eq(cri_decode_container((const uint8_t *)b.data, b.len, &c, &err), -E2BIG);
+    cr_expect_not_null(strstr(err_text(&err), "mounts"));
+}
+
+Test(cri, a_container_may_have_several_owners)
+{
+    struct cri_container *c = NULL;
+
+    cr_assert_eq(decode_container(1, containerd_info, &c, NULL), 0);
+    cr_expect_eq(cri_container_ref(c), c);
+    cr_expect_null(cri_container_free(c));
+    cr_expect_str_eq(c->pod_name, "dev", "still there");
+    (void)cri_container_free(c);
+}
+
 Test(cri, survives_every_cut)
 {
     _cleanup_buf_ struct buf b = BUF_INIT(8 * MIB);
@@ -213,6 +242,39 @@ Test(cri, an_image_may_have_no_config)
     cr_assert_eq(
             decode_image("{\"imageSpec\":{\"config\":{\"Cmd\":null,\"Volumes\":null}}}", &nulls, NULL), 0);
     cr_expect(!nulls->cmd[0] && nulls->n_volumes == 0);
+}
+
+/* The text of an image's config with a list of n strings of len bytes. */
+static void write_image_info(struct buf *b, const char *open, size_t n, const char *close)
+{
+    static const char filler[] = "0123456789012345678901234567890123456789012345678901234567890123";
+
+    (void)buf_puts(b, "{\"imageSpec\":{\"config\":{");
+    (void)buf_puts(b, open);
+    for (size_t i = 0; i < n; i++)
+        (void)buf_printf(b, "%s\"%s%zu\"%s", i ? "," : "", filler, i, open[1] == 'V' ? ":{}" : "");
+    (void)buf_puts(b, close);
+    (void)buf_puts(b, "}}}");
+    cr_assert_eq(buf_error(b), 0);
+}
+
+/* An image is of anybody's making. */
+Test(cri, caps_the_config_of_an_image)
+{
+    _cleanup_cri_image_ struct cri_image *command = NULL, *volumes = NULL, *env = NULL;
+    _cleanup_buf_ struct buf a = BUF_INIT(4 * MIB), b = BUF_INIT(4 * MIB), c = BUF_INIT(4 * MIB);
+    struct err err = ERR_INIT;
+
+    write_image_info(&a, "\"Entrypoint\":[", 20000, "],\"Cmd\":[\"x\"]");
+    cr_assert_eq(decode_image(buf_str(&a), &command, &err), 0, "%s", err_text(&err));
+    cr_expect(command->command_too_long && !command->entrypoint[0]);
+    cr_expect_str_eq(command->cmd[0], "x", "what is short enough is there");
+    write_image_info(&b, "\"Volumes\":{", LIMIT_IMAGE_VOLUMES + 1, "}");
+    cr_expect_eq(decode_image(buf_str(&b), &volumes, &err), -E2BIG);
+    cr_expect_not_null(strstr(err_text(&err), "VOLUMEs"), "%s", err_text(&err));
+    write_image_info(&c, "\"Env\":[", 20000, "]");
+    cr_assert_eq(decode_image(buf_str(&c), &env, NULL), 0, "an environment that long does no harm");
+    cr_expect_null(env->env[0]);
 }
 
 Test(cri, an_unknown_image_is_told_apart_from_a_broken_answer)
