@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/base/buf.h"
+#include "common/base/limits.h"
 #include "common/names.h"
 #include "controller/affinity.h"
 
@@ -33,12 +35,27 @@ static int wrap_exec(struct json *exec, bool chroot)
                   : prefix(exec, "command", plain, ARRAY_SIZE(plain));
 }
 
+/* The kubelet takes the path as one from the root, and as it is written; our words it expands like the user's
+ * own: "$$" is a "$" to it. */
+static int absolute_unexpanded(const char *path, struct buf *b)
+{
+    if (path[0] != '/')
+        buf_putc(b, '/');
+    for (; *path; path++) {
+        if (*path == '$')
+            buf_putc(b, '$');
+        buf_putc(b, *path);
+    }
+    return buf_error(b);
+}
+
 /* A container without a command runs the image's ENTRYPOINT (and its CMD, where there are no args either):
  * the agent knows both. execwrap writes its own failures where the kubelet looks for the last words. */
 static int wrap_command(struct json *container, bool chroot)
 {
     static const char default_log[] = "/dev/termination-log";
     const char *log = json_str_or(container, "terminationMessagePath", default_log);
+    _cleanup_buf_ struct buf path = BUF_INIT(LIMIT_API_OBJECT);
     const char *words[7];
     size_t n = 0;
 
@@ -47,8 +64,10 @@ static int wrap_command(struct json *container, bool chroot)
     if (chroot)
         words[n++] = "--chroot";
     if (strcmp(log, default_log) != 0) {
+        if (absolute_unexpanded(log, &path) < 0)
+            return -ENOMEM;
         words[n++] = "--termination-log";
-        words[n++] = log;
+        words[n++] = buf_str(&path);
     }
     if (json_len(json_field(container, "command")) == 0)
         words[n++] = "--image-entrypoint";

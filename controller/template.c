@@ -71,6 +71,15 @@ static int hash_template(const struct json *sc, char ret[TEMPLATE_HASH_MAX])
     return 0;
 }
 
+/* A container may have restartPolicyRules only beside a restartPolicy of its own (KEP-5307): in the short
+ * form the one that was written is meant for both, or the pod's default. */
+static int copy_restart_policy(const struct json *flat, struct json *container)
+{
+    if (!json_field(flat, "restartPolicyRules"))
+        return 0;
+    return json_set_str(container, "restartPolicy", json_str_or(flat, "restartPolicy", "Always"));
+}
+
 /* Moves the pod's part of the short form's securityContext to the pod. */
 static int split_security(struct json *pod, struct json *container)
 {
@@ -110,6 +119,7 @@ static int expand_short_form(const struct json *sc, struct json **ret)
     }
     if (volumes)
         bad |= json_set(pod, "volumes", json_copy(volumes));
+    bad |= copy_restart_policy(flat, container);
     bad |= split_security(pod, container);
     if (bad)
         return -ENOMEM;

@@ -55,6 +55,17 @@ Test(consumer_pod, commands)
     json_free(pod);
 }
 
+Test(consumer_pod, termination_log_is_absolute_and_not_expanded)
+{
+    struct json *pod = build("{'template':{'spec':{'image':'x','command':['c'],"
+                             "'terminationMessagePath':'tmp/$(A)$x'}}}",
+            NULL, NULL);
+
+    expect_words(json_at(pod, "spec.containers[0].command"),
+            WORDS(EXECWRAP, "run", "--termination-log", "/tmp/$$(A)$$x", "--", "c"));
+    json_free(pod);
+}
+
 Test(consumer_pod, probes_and_hooks)
 {
     struct json *pod =

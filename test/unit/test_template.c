@@ -41,6 +41,31 @@ Test(template, short_form_becomes_one_container_named_main)
     template_free(&t);
 }
 
+Test(template, restart_rules_of_the_short_form_have_the_policy_beside_them)
+{
+    static const struct {
+        const char *spec, *pods, *containers;
+    } rows[] = {
+            {"{'template':{'spec':{'image':'x','restartPolicy':'Never'}}}", "Never", ""},
+            {"{'template':{'spec':{'image':'x','restartPolicy':'Never','restartPolicyRules':[]}}}", "Never",
+                    "Never"},
+            {"{'template':{'spec':{'image':'x','restartPolicyRules':[]}}}", "", "Always"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct json *sc = lit("{'metadata':{'name':'box'}}");
+        struct template t = {0};
+        struct err err = ERR_INIT;
+
+        json_set(sc, "spec", lit(rows[i].spec));
+        cr_assert_eq(template_parse(sc, &rules, &t, &err), 0);
+        cr_expect_str_eq(json_str_or(t.spec, "restartPolicy", ""), rows[i].pods);
+        cr_expect_str_eq(json_str_or(t.spec, "containers[0].restartPolicy", ""), rows[i].containers);
+        template_free(&t);
+        json_free(sc);
+    }
+}
+
 Test(template, full_form_is_kept)
 {
     struct template t;
