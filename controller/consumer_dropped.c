@@ -3,6 +3,8 @@
  * What the API server dropped from a pod: a field behind a feature gate that is off is removed in silence,
  * and only a comparison of what was sent with what came back shows it. See consumer_pod.h.
  *
+ * And what a workload reads about its pod and finds otherwise than it wrote.
+ *
  * Elements of lists are matched by what names them (admission may put others in between), else by position.
  */
 #include <string.h>
@@ -47,6 +49,17 @@ static int report(const char *path, struct buf *b)
     return buf_printf(b, "%s%s", b->len > 0 ? ", " : "", path);
 }
 
+/* The way to an element of an object or list, for a person. */
+static void step(char ret[static PATH_MAX_BYTES], const char *path, const struct json *value, size_t position)
+{
+    if (json_key(value))
+        snprintf(ret, PATH_MAX_BYTES, "%s.%s", path, json_key(value));
+    else if (json_is_object(value) && element_name(value))
+        snprintf(ret, PATH_MAX_BYTES, "%s[%s]", path, element_name(value));
+    else
+        snprintf(ret, PATH_MAX_BYTES, "%s[%zu]", path, position);
+}
+
 /* Recursion is as deep as the pod, which the JSON parser has capped. */
 static int compare(const struct json *sent, const struct json *made, const char *path, struct buf *b)
 {
@@ -59,12 +72,7 @@ static int compare(const struct json *sent, const struct json *made, const char 
         const struct json *other =
                 json_is_object(sent) ? json_field(made, key) : same_element(made, value, i);
 
-        if (json_is_object(sent))
-            snprintf(deeper, sizeof(deeper), "%s.%s", path, key);
-        else if (json_is_object(value) && element_name(value))
-            snprintf(deeper, sizeof(deeper), "%s[%s]", path, element_name(value));
-        else
-            snprintf(deeper, sizeof(deeper), "%s[%zu]", path, i);
+        step(deeper, path, value, i);
         i++;
         if (means_nothing(value))
             continue;
@@ -76,6 +84,36 @@ static int compare(const struct json *sent, const struct json *made, const char 
             return r;
     }
     return 0;
+}
+
+/* As deep as the template, likewise. */
+static int find_storage_requests(const struct json *in, const char *path, struct buf *b)
+{
+    size_t i = 0;
+    int r = 0;
+
+    json_for_each (value, in) {
+        char deeper[PATH_MAX_BYTES];
+        const char *key = json_key(value);
+
+        step(deeper, path, value, i++);
+        if (key && strcmp(key, "resourceFieldRef") == 0) {
+            if (strcmp(json_str_or(value, "resource", ""), "requests.ephemeral-storage") == 0)
+                r = report(deeper, b);
+        } else if (json_is_object(value) || json_is_array(value)) {
+            r = find_storage_requests(value, deeper, b);
+        }
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int consumer_pod_misread(const struct template *t, struct buf *b)
+{
+    int r = find_storage_requests(template_containers(t), "spec.containers", b);
+
+    return r < 0 ? r : find_storage_requests(json_field(t->spec, "volumes"), "spec.volumes", b);
 }
 
 int consumer_pod_dropped(const struct json *sent, const struct json *made, struct buf *b)

@@ -17,3 +17,7 @@ int consumer_pod_build(const struct pod_request *q, struct json **ret) _must_che
 /* Which fields of the pod that we sent did not survive in the pod that the server made: paths, one after the
  * other, separated by ", ". Values that were changed (admission may) are not among them. */
 int consumer_pod_dropped(const struct json *sent, const struct json *made, struct buf *b) _must_check_;
+
+/* Which fields of the template have a value in the pod that is not the user's: paths, as above. It is those
+ * that ask for a container's requests.ephemeral-storage, which moved to the provider and reads 0. */
+int consumer_pod_misread(const struct template *t, struct buf *b) _must_check_;

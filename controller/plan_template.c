@@ -71,7 +71,7 @@ bool plan_edited_before_it_ran(const struct view *v)
            !c->init_started && plan_same_containers(v);
 }
 
-/* What a running consumer does not have although its template asks for it. */
+/* What a running consumer does not have, or not as its template asks for it. */
 static int dropped_fields(const struct view *v, struct buf *b)
 {
     const struct pod_request q = {.sc = v->o->sc, .sci = v->o->sci, .template = &v->template};
@@ -82,7 +82,8 @@ static int dropped_fields(const struct view *v, struct buf *b)
         return r;
     json_remove(json_field(sent, "spec"), "affinity"); /* differs from start to start, and is never dropped */
     json_remove(json_field(sent, "spec"), "nodeSelector");
-    return consumer_pod_dropped(sent, v->o->consumer, b);
+    r = consumer_pod_dropped(sent, v->o->consumer, b);
+    return r < 0 ? r : consumer_pod_misread(&v->template, b);
 }
 
 /* "main (debian:12)": containers whose template names another image than that of their root. */

@@ -266,3 +266,27 @@ Test(reclaim_pod, names_its_subject_and_its_node)
     json_free(pod);
     json_free(sci);
 }
+
+Test(consumer_pod, a_storage_request_that_is_read_is_found)
+{
+    struct json *sc = lit(
+            "{'metadata':{'name':'box'},'spec':{'template':{'spec':{"
+            "'initContainers':[{'name':'i','image':'x','env':[{'name':'A','valueFrom':{'resourceFieldRef':{"
+            "'resource':'requests.ephemeral-storage'}}}]}],"
+            "'containers':[{'name':'c','image':'x','env':[{'name':'A','valueFrom':{'resourceFieldRef':{"
+            "'resource':'requests.ephemeral-storage'}}},{'name':'B','valueFrom':{'resourceFieldRef':{"
+            "'resource':'limits.ephemeral-storage'}}}]}],"
+            "'volumes':[{'name':'v','downwardAPI':{'items':[{'path':'p','resourceFieldRef':{"
+            "'containerName':'c','resource':'requests.ephemeral-storage'}}]}}]}}}}");
+    const struct template_rules rules = {.runtime_classes = ""};
+    _cleanup_buf_ struct buf b = BUF_INIT(1024);
+    struct template t = {0};
+    struct err err = ERR_INIT;
+
+    cr_assert_eq(template_parse(sc, &rules, &t, &err), 0, "%s", err_text(&err));
+    cr_assert_eq(consumer_pod_misread(&t, &b), 0);
+    cr_assert_str_eq(buf_str(&b), "spec.containers[c].env[A].valueFrom.resourceFieldRef, "
+                                  "spec.volumes[v].downwardAPI.items[0].resourceFieldRef");
+    template_free(&t);
+    json_free(sc);
+}
