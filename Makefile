@@ -114,8 +114,9 @@ priv: $(priv_bins) build/execwrap build/pause
 attack: export ATTACK_WALKS ?= 1000000
 attack: export ATTACK_ATTACHES ?= 100000
 attack: export SC_TEST_TIMEOUT ?= 7200
-attack: $(filter %/test_attack_walk %/test_attack_attach,$(priv_bins))
-	$(Q)tools/run-tests priv $(B) $^
+attack_bins := $(filter %/test_attack_walk %/test_attack_attach,$(priv_bins))
+attack: $(attack_bins) build/execwrap
+	$(Q)tools/run-tests priv $(B) $(attack_bins)
 
 api: $(B)/sc-controller
 	$(Q)tools/ready

@@ -6,15 +6,16 @@
  * the mounts and the files that it had. Ends of every kind are fine, but not the worker's own death.
  */
 #include "test/priv/attack.h"
-#include "test/priv/pair.h"
+#include "test/priv/chroot_run.h"
 
 enum { ROUND = 50 }; /* attaches to one provider */
 
-static const struct wish usual = {.workdir = "/home/../home/d"};
+static const struct wish by_pivot = {.workdir = "/home/../home/d"};
+static const struct wish by_chroot = {.workdir = "/home/../home/d", .chroot = &for_user};
 
 /* What is carried to, and what is on the way there. */
 static const char *const root_names[] = {"proc", "dev", "sys", ".stoppablecontainer", "etc", "etc/hosts",
-        "vol", "new", "new/dir", "new/file", "bidi", "home", "home/d"};
+        "vol", "new", "new/dir", "new/file", "bidi", "home", "home/d", "usr", "usr/bin", "usr/bin/sh", "bin"};
 
 static void mount_volumes(const char *root)
 {
@@ -116,7 +117,7 @@ static bool has_source(const struct sources *s, const char *text)
     return false;
 }
 
-/* Mounts named "own" are the attackers'; the root of a new file system is nobody else's. */
+/* Mounts named "own" are the attackers', those of Chroot are new. */
 static void read_sources(pid_t pid, struct sources *ret)
 {
     char *table = mounts_of(pid);
@@ -126,8 +127,8 @@ static void read_sources(pid_t pid, struct sources *ret)
     while ((line = strsep(&rest, "\n"))) {
         char dev[32], path[32];
 
-        if (strstr(line, " tmpfs own ") || sscanf(line, "%*u %*u %31s %31s", dev, path) != 2 ||
-                has_source(ret, at("%s %s", dev, path)))
+        if (strstr(line, " tmpfs own ") || strstr(line, " tmpfs stoppablecontainer-chroot ") ||
+                sscanf(line, "%*u %*u %31s %31s", dev, path) != 2 || has_source(ret, at("%s %s", dev, path)))
             continue;
         must(ret->n < SOURCES_MAX);
         (void)snprintf(ret->text[ret->n++], sizeof(ret->text[0]), "%s %s", dev, path);
@@ -166,7 +167,7 @@ static void look(const struct box *consumer, const struct sources *before, const
 }
 
 /* One consumer, until it has its root or has been refused often enough. */
-static void try_consumer(struct agent *a, const char *root, struct tally *t)
+static void try_consumer(struct agent *a, const struct wish *wish, const char *root, struct tally *t)
 {
     struct box consumer;
     struct sources before;
@@ -176,7 +177,7 @@ static void try_consumer(struct agent *a, const char *root, struct tally *t)
     read_sources(consumer.pid, &before);
     must(box_call(&consumer, do_attack_namespace, at("%d", t->tries + 5)) == 0);
     for (int i = 0; i < 8 && r < 0; i++) {
-        r = agent_attach(a, consumer.pid, "rootfs", &usual);
+        r = agent_attach(a, consumer.pid, "rootfs", wish);
         t->tries++;
         t->died += r == -EIO || r == -ETIMEDOUT;
         if (r == -EIO || r == -ETIMEDOUT)
@@ -208,7 +209,7 @@ static bool machine_is_as_before(const char *before)
     return missing == 0 && foreign == 0;
 }
 
-static void races(struct agent *a, int tries, const char *machine)
+static void races(struct agent *a, const struct wish *wish, int tries, const char *machine)
 {
     char root[64];
     struct tally t = {.tries = 0};
@@ -226,7 +227,7 @@ static void races(struct agent *a, int tries, const char *machine)
         names = attack_names_in(BOX_BASE "/state");
         must(box_call(&provider, do_attack_root, at("%d", t.tries)) == 0);
         while (t.tries < until && t.tries < tries)
-            try_consumer(a, root, &t);
+            try_consumer(a, wish, root, &t);
         t.foreign += !machine_is_as_before(machine);
         t.foreign += attack_names_in(ATTACK_OUTSIDE) != 1 || attack_names_in(BOX_BASE "/state") != names;
         box_end(&provider);
@@ -243,15 +244,18 @@ static void play_races(struct agent *a)
     int tries = attack_count("ATTACK_ATTACHES", 400);
     char *machine;
 
+    must(realpath("build/execwrap", execwrap_path) != NULL);
     put_dir(ATTACK_OUTSIDE);
     put_tmpfs(ATTACK_OUTSIDE, "mine");
     make_bidirectional();
     machine = mounts_of(getpid());
     if (a->caps.detached_assembly)
-        races(a, (tries + 1) / 2, machine);
+        races(a, &by_pivot, tries / 2, machine);
     a->caps.detached_assembly = false;
     printf("# the same, staged\n");
-    races(a, (tries + 1) / 2, machine);
+    races(a, &by_pivot, tries / 2, machine);
+    printf("# by Chroot\n");
+    races(a, &by_chroot, tries / 2, machine);
     free(machine);
 }
 
