@@ -57,7 +57,7 @@ struct cri_container {
     /* Host pid of its init, 0 while not known: containerd reports CREATED and 0 until just after the start,
      * while the container's process is running already. Ask again. */
     pid_t init_pid;
-    char *image_id; /* the runtime's own name of the image: what cri_image_status takes */
+    char *image_id; /* the runtime's own name of the image, else image_ref: what cri_image_status takes */
     char *image_ref; /* by digest where the image has one */
     char *working_dir; /* runtimeSpec.process.cwd */
     char *search; /* the value of PATH in runtimeSpec.process.env */

@@ -265,6 +265,18 @@ static int read_container_info(struct cri_container *c, struct pb_slice text, st
     return rc < 0 ? err_set(err, rc, "cannot keep the container's status") : 0;
 }
 
+/* ContainerStatus.image_id is there since CRI v0.29 (Kubernetes 1.29). An older runtime (containerd 1.6
+ * and 1.7) gives image_ref alone: an image id, or a reference by digest, either of which ImageStatus takes as
+ * well. */
+static int name_image(struct cri_container *c)
+{
+    if ((c->image_id && c->image_id[0]) || !c->image_ref)
+        return 0;
+    free(c->image_id);
+    c->image_id = strdup(c->image_ref);
+    return c->image_id ? 0 : -ENOMEM;
+}
+
 int cri_decode_container(const uint8_t *msg, size_t len, struct cri_container **ret, struct err *err)
 {
     _cleanup_cri_container_ struct cri_container *c = calloc(1, sizeof(*c));
@@ -276,6 +288,8 @@ int cri_decode_container(const uint8_t *msg, size_t len, struct cri_container **
     rc = split_status(msg, len, &status, &info);
     if (rc == 0)
         rc = status.data ? read_status(c, status) : -EBADMSG;
+    if (rc == 0)
+        rc = name_image(c);
     if (rc == 0) {
         char **const texts[] = {&c->id, &c->sandbox_id, &c->pod_name, &c->pod_namespace, &c->pod_uid,
                 &c->container_name, &c->image_id, &c->image_ref, &c->working_dir, &c->search};

@@ -113,6 +113,21 @@ Test(cri, reads_a_container_of_crio)
     cr_expect_eq(c->uid, 0);
 }
 
+/* containerd 1.6: no image_id, which came with CRI v0.29 */
+Test(cri, the_image_of_an_older_runtime_is_its_reference)
+{
+    _cleanup_cri_container_ struct cri_container *c = NULL;
+    _cleanup_buf_ struct buf b = BUF_INIT(KIB), status = BUF_INIT(KIB);
+
+    pb_put_string(&status, 1, ID);
+    pb_put_string(&status, 9, "docker.io/library/debian@sha256:aa");
+    pb_put_message(&b, 1, &status);
+    cr_assert_eq(buf_error(&b), 0);
+    cr_assert_eq(cri_decode_container((const uint8_t *)b.data, b.len, &c, NULL), 0);
+    cr_expect_str_eq(c->image_id, "docker.io/library/debian@sha256:aa");
+    cr_expect_str_eq(c->image_ref, "docker.io/library/debian@sha256:aa");
+}
+
 Test(cri, a_container_that_is_just_being_started_has_no_pid)
 {
     _cleanup_cri_container_ struct cri_container *c = NULL, *bare = NULL;
