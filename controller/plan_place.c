@@ -15,14 +15,17 @@
 
 #define OTHER_PATIENCE (30 * USEC_PER_SEC)
 
+/* The scheduler says nothing of a pod whose claims do not exist, nor does one that is not there. */
 static void opine_waiting(struct view *v)
 {
     static const char usual[] = "default-scheduler";
     const char *scheduler = json_str_or(v->o->consumer, "spec.schedulerName", usual);
     bool other = strcmp(scheduler, usual) != 0;
+    bool claims = json_len(json_at(v->o->consumer, "spec.resourceClaims")) > 0;
 
-    opine(&v->verdict.ready, "False", "Starting", "pod %s waits for the scheduler%s%s%s", v->o->name,
-            other ? " " : "", other ? scheduler : "", other ? ", which the template names" : "");
+    opine(&v->verdict.ready, "False", "Starting", "pod %s waits for the scheduler%s%s%s%s", v->o->name,
+            other ? " " : "", other ? scheduler : "", other ? ", which the template names" : "",
+            claims ? "; its resource claims must exist first" : "");
     opine(&v->verdict.scheduled, "Unknown", "Waiting", "%s", v->verdict.ready.message);
 }
 
