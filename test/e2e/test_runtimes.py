@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a StoppableContainer under crun, beside runc, in one containerd (RuntimeClass crun)."""
+"""Other runtimes than those that all other tests run on: crun beside runc (RuntimeClass crun), Debian's containerd and runc."""
 import json
+import os
+import subprocess
 import sys
 
-from harness import case, eventually, expect, kubectl, labels, main, node, sc_manifest, shell
+from harness import CLUSTER, TOP, case, eventually, expect, kubectl, labels, main, node, sc_manifest, shell
 
 CRUN = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "crun"}, "handler": "crun"}
 
@@ -83,6 +85,35 @@ def crun_restricted_nonroot(ns):
 def runtime_class_of_a_stranger_is_refused(ns):
     ns.apply(sc_manifest("box", shell(runtimeClassName="kata")))
     ns.ready_message("box", "RuntimeClass kata: a sandboxed runtime")
+
+
+OLD_CASES = (("test_life.py", "debian_root_survives_two_stops", "two_containers_two_roots", "image_entrypoint_and_cmd",
+              "restricted_namespace", "scratch_image_with_one_binary"),
+             ("test_runtimes.py", "crun_whole_life"))
+
+
+@case(alone=True)
+def containerd_1_6_and_runc_1_1(ns):
+    """A second cluster, on Debian 12's containerd and runc, where the cases of a whole life run."""
+    state = os.environ.get("STOPPABLE_STATE", "/var/lib/stoppablecontainer-cluster") + "-debian"
+    env = {**os.environ, "STOPPABLE_STATE": state, "STOPPABLE_CONTAINERD": "debian"}
+
+    def tool(*argv):
+        done = subprocess.run(argv, env=env, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400)
+        expect(done.returncode == 0, "%s: exit %d: %s" % (" ".join(argv[-3:]), done.returncode, done.stdout[-1500:]))
+        return done.stdout
+    try:
+        tool("tools/ready", "system")
+        versions = tool(CLUSTER, "kubectl", "get", "nodes", "-o", "jsonpath={..containerRuntimeVersion}")
+        expect("containerd://1.6." in versions, "the runtime is " + versions)
+        runc = tool(CLUSTER, "node-exec", "sh", "-c", "$(sed -n 's/^BinaryName = \"\\(.*runc\\)\"/\\1/p' "
+                    "/run/sc-node/state/cfg/containerd.toml) --version")
+        expect("runc version 1.1." in runc, "the runtime is " + runc)
+        for program, *cases in OLD_CASES:
+            told = tool(str(TOP / "test" / "e2e" / program), *cases)
+            expect(told.count("ok - ") == len(cases), "not all cases ran: " + told)
+    finally:
+        tool(CLUSTER, "down")
 
 
 if __name__ == "__main__":

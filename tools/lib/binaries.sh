@@ -80,6 +80,20 @@ build_runc() {
         -ldflags "-s -w -X main.version=$RUNC_VERSION" github.com/opencontainers/runc@v"$RUNC_VERSION"
 }
 
+# Debian's own containerd and runc, unpacked into the cache and not installed: as packages they would start a service,
+# and take the place of another containerd of the machine.
+ensure_debian_runtime() {
+    local tmp=$DEBIAN_RUNTIME.part
+    runtime_is_debian || return 0
+    [ ! -d "$DEBIAN_RUNTIME" ] || return 0
+    step "fetching Debian's containerd and runc into $DEBIAN_RUNTIME"
+    rm -rf "$tmp"
+    mkdir -p "$tmp"
+    { (cd "$tmp" && apt-get download containerd runc) && find "$tmp" -name '*.deb' -exec dpkg -x {} "$tmp" ';' &&
+        find "$tmp" -name '*.deb' -delete; } >&2 || die "could not get Debian's packages containerd and runc with apt"
+    mv "$tmp" "$DEBIAN_RUNTIME"
+}
+
 build_native() {
     local name
     for name in node_init sandbox_pause; do

@@ -18,6 +18,17 @@ GO_MINIMUM=1.26
 CACHE=${STOPPABLE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoppablecontainer}
 STATE=${STOPPABLE_STATE:-/var/lib/stoppablecontainer-cluster}
 
+# STOPPABLE_CONTAINERD=debian when a cluster is made: Debian's containerd and runc instead of ours.
+DEBIAN_RUNTIME=$CACHE/debian-runtime
+runtime_is_debian() { [ "$(cat "$STATE/containerd" 2>/dev/null || echo "${STOPPABLE_CONTAINERD:-}")" = debian ]; }
+
+# containerd_path: where containerd is looked for, and by it its shim.
+containerd_path() {
+    local path=/run/sc-node/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    if runtime_is_debian; then path=$DEBIAN_RUNTIME/usr/bin:$DEBIAN_RUNTIME/usr/sbin:$path; fi
+    printf '%s\n' "$path"
+}
+
 say() { printf '%s\n' "$*" >&2; }
 
 # step TEXT: one line of progress, with the seconds since the program began.

@@ -33,7 +33,7 @@ component_command() {
             --authentication-kubeconfig="$cfg/kube-scheduler.kubeconfig" --bind-address=127.0.0.1
             --authorization-kubeconfig="$cfg/kube-scheduler.kubeconfig")
         ;;
-    containerd) COMMAND=(containerd --config="$cfg/containerd.toml") ;;
+    containerd) COMMAND=(env PATH="$(containerd_path)" containerd --config="$cfg/containerd.toml") ;;
     kubelet)
         COMMAND=(kubelet --config="$cfg/kubelet.yaml" --kubeconfig="$cfg/kubelet.kubeconfig"
             --hostname-override="$1" --node-ip="$(node_address "$1")")
@@ -113,6 +113,51 @@ YAML
 # restrict_oom_score_adj: not every machine lets root lower a score. All paths are inside the node; opt and NRI
 # would otherwise make directories in the machine's /opt.
 config_containerd() {
+    if runtime_is_debian; then
+        config_containerd_1
+    else
+        config_containerd_2
+    fi
+}
+
+# Debian 12's containerd 1.6 has its CRI plugin under another name.
+config_containerd_1() {
+    local cri='plugins."io.containerd.grpc.v1.cri"'
+    cat <<TOML
+version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.internal.v1.tracing"]
+
+[grpc]
+address = "/run/containerd/containerd.sock"
+
+[plugins."io.containerd.internal.v1.opt"]
+path = "/var/lib/containerd/opt"
+
+[$cri]
+sandbox_image = "$SANDBOX_IMAGE"
+restrict_oom_score_adj = true
+[$cri.cni]
+bin_dir = "/usr/lib/cni"
+conf_dir = "/run/sc-node/state/cfg/cni"
+
+[$cri.containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[$cri.containerd.runtimes.runc.options]
+BinaryName = "$DEBIAN_RUNTIME/usr/sbin/runc"
+SystemdCgroup = false
+
+[$cri.containerd.runtimes.crun]
+runtime_type = "io.containerd.runc.v2"
+[$cri.containerd.runtimes.crun.options]
+BinaryName = "/run/sc-node/state/cfg/crun"
+SystemdCgroup = false
+TOML
+}
+
+config_containerd_2() {
     cat <<TOML
 version = 3
 root = "/var/lib/containerd"

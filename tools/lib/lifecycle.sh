@@ -110,6 +110,8 @@ clear_remains() {
 prepare_state() {
     local node
     (umask 077 && mkdir -p "$STATE")
+    [ -e "$STATE/kept" ] || printf '%s\n' "${STOPPABLE_CONTAINERD:-}" >"$STATE/containerd"
+    ensure_debian_runtime
     network_choose
     if [ ! -e "$STATE/kept" ]; then
         pki_create
