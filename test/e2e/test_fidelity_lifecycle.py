@@ -106,6 +106,45 @@ def exec_probes_and_hooks_only_see_the_preserved_root(ns):
         expect(what in seen, "no %r in what was run: %s" % (what, seen))
 
 
+@case(alone=True)
+def hooks_and_probes_wait_for_a_late_root(ns):
+    """The agent does not answer while the main containers start: an init container holds them back until it is stopped."""
+    miss = "test -e /made || { echo %s >> /v/wrong; exit 1; }"
+    wait = container("until test -e /v/go; do sleep 0.1; done", "wait", mounts=[("v", "/v")])
+    variants = {"hooked": {"lifecycle": {"postStart": hook(miss % "postStart")}},
+                "probed": {"lifecycle": {"postStart": {"sleep": {"seconds": 1}}},
+                           "startupProbe": probe(miss % "startup", timeoutSeconds=60, failureThreshold=9),
+                           "readinessProbe": probe(miss % "readiness", timeoutSeconds=60)}}
+    agents = node("sh", "-c", "for p in /proc/[0-9]*; do test \"$(tr '\\0' ' ' < $p/cmdline | cut -d' ' -f1 | sed 's,.*/,,')\" = "
+                              "sc-node-agent && echo ${p#/proc/}; done; true").stdout.split()
+    expect(len(agents) >= 1, "no agent is running")
+    for name, more in variants.items():
+        ns.start(name, pod_spec(container("touch /made; " + SLEEP)))
+        ns.running(name, False)
+        ns.apply(sc_manifest(name, pod_spec(container(miss % "main" + "; " + SLEEP, mounts=[("v", "/v")], **more),
+                                            initContainers=[wait], volumes=[{"name": "v", "emptyDir": {}}])))
+    for name in variants:
+        eventually("the init container of " + name, lambda: ns.exec(name, "true", container="wait", check=False).returncode == 0)
+    try:
+        node("kill", "-STOP", *agents)
+        for name in variants:
+            ns.exec(name, "touch", "/v/go", container="wait")
+
+        def waiting(name):  # execwrap waits in front of the hook or probe; or what came too early has said so
+            cgroup = ns.get("pod/" + name)["metadata"]["uid"]
+            found = node("sh", "-c", "for p in $(grep -l %s /proc/[0-9]*/cgroup 2>/dev/null); do tr '\\0' ' ' < ${p%%cgroup}cmdline; "
+                                     "echo; done" % cgroup, check=False).stdout
+            return "execwrap exec" in found or ns.exec(name, "cat", "/v/wrong", check=False).stdout
+        for name in variants:
+            eventually("a hook or probe of %s to wait" % name, lambda: waiting(name))
+    finally:
+        node("kill", "-CONT", *agents)
+    for name in variants:
+        ns.kubectl("wait", "stc/" + name, "--for=condition=Ready", "--timeout=90s")
+        wrong = ns.sh(name, "cat /v/wrong 2>/dev/null; true")
+        expect(wrong == "" and restarts(ns, name) == [0], "%s was in another root: %r" % (name, wrong))
+
+
 @case
 def liveness_failure_restarts_in_the_same_root(ns):
     script = "echo run >> /runs; touch /healthy; " + SLEEP

@@ -4,7 +4,7 @@
 import json
 import sys
 
-from harness import case, eventually, expect, kubectl, main, node, sc_manifest, shell
+from harness import CLUSTER, Skipped, case, eventually, expect, kubectl, main, node, run, sc_manifest, shell
 from twins import OURS, PLAIN, Twins
 
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"]
@@ -130,6 +130,38 @@ def claims_and_ephemeral_claims(ns):
 
 
 @case
+def block_volumes(ns):
+    with HostDirectory(ns) as h:
+        h.sh("truncate -s 1M disk")
+        made = node("losetup", "-f", "--show", h.path + "/disk", check=False)
+        if made.returncode != 0:
+            raise Skipped("no loop device can be had here: " + made.stderr.strip())
+        device = made.stdout.strip()
+        try:
+            where = {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}
+            kubectl("apply", "-f", "-", stdin=json.dumps({
+                "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": ns.name}, "spec": {
+                    "capacity": {"storage": "1Mi"}, "accessModes": ["ReadWriteMany"], "volumeMode": "Block", "storageClassName": "",
+                    "persistentVolumeReclaimPolicy": "Retain", "claimRef": {"namespace": ns.name, "name": "disk"},
+                    "local": {"path": device}, "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [where]}]}}}}))
+            ns.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "disk"}, "spec": {
+                "accessModes": ["ReadWriteMany"], "storageClassName": "", "volumeMode": "Block",
+                "resources": {"requests": {"storage": "1Mi"}}}})
+            t = Twins(ns, {"containers": [container(volumeDevices=[{"name": "disk", "devicePath": "/dev/xdisk"}])],
+                           "volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}}]})
+            t.same("the device", "stat -c '%F %a %u:%g' /dev/xdisk; wc -c < /dev/xdisk")
+            t.ours("echo on the disk | dd of=/dev/xdisk conv=fsync 2>/dev/null")
+            t.again()
+            expect("on the disk" in t.ours("head -c 11 /dev/xdisk"), "what is on the disk")
+        finally:
+            ns.kubectl("delete", "stc/" + OURS, "pod/" + PLAIN, "pvc/disk", "--ignore-not-found", "--timeout=60s")
+            kubectl("delete", "pv", ns.name, "--wait=false")
+            eventually("the kubelet to give the device back", lambda: device not in node("losetup", "-a").stdout.replace(
+                device + ": ", ""))
+            node("losetup", "-d", device)
+
+
+@case
 def places_that_are_odd(ns):
     """Links in the image, directories that it does not have, files, mounts in mounts, places that the runtime fills itself."""
     ns.apply(config("c", a="alpha", b="beta"))
@@ -213,6 +245,20 @@ def live_updates_reach_the_running_container(ns):
     t.same("an updated volume", "ls -l /c /p | awk '{print $1, $9, $10, $11}' | sed 's/[.][.]2.*//'; cat /file /c/* /p/[anp]*")
     t.again()
     expect(t.ours("cat /c/a /p/password /file") == "twotwotwo", "the next start has the new data")
+
+
+@case(alone=True)
+def rotated_tokens_reach_the_running_container(ns):
+    """A restarted kubelet asks for new tokens at once, and not when four fifths of ten minutes are over."""
+    source = {"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}
+    ns.start("box", {"containers": [container(mounts=[("t", "/t")])], "terminationGracePeriodSeconds": 1,
+                     "volumes": [{"name": "t", "projected": {"sources": [source]}}]})
+    tokens = "cat /t/token /var/run/secrets/kubernetes.io/serviceaccount/token | cksum; head -c 20 /t/token"
+    before = ns.sh("box", tokens)
+    expect(len(before.split()) == 3, "no token: " + before)
+    run([CLUSTER, "restart", "kubelet"], timeout=180)
+    eventually("another token", lambda: ns.exec("box", "sh", "-c", tokens, check=False).stdout.strip() not in ("", before))
+    expect(ns.get("pod/box")["status"]["containerStatuses"][0]["restartCount"] == 0, "the container was restarted")
 
 
 @case
