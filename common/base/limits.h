@@ -51,7 +51,9 @@ enum {
     LIMIT_PATH_LINKS = 40, /* links followed in one path; the kernel's own number */
     LIMIT_PATH_DEPTH = 512, /* components walked in one path, those of links included */
     LIMIT_ASIDES = 64, /* names tried for one thing moved aside, and things moved aside in one attach */
-    LIMIT_COMMANDS = 8192, /* of a root, that get a link for `kubectl exec`; a large Debian has 4,000 */
+    /* Commands of a root that get a link for `kubectl exec`. Each is kernel memory of the agent's own cgroup:
+     * all of a container, with their names, about as much as LIMIT_MOUNTS. */
+    LIMIT_COMMANDS = 4096,
     LIMIT_COMMAND_ENTRIES = 32768, /* looked at to find them */
     LIMIT_PATH_DIRS = 32, /* directories of one PATH */
     LIMIT_WORKERS = 128, /* worker children alive on a node */
@@ -89,5 +91,6 @@ enum {
 #define LIMIT_MOUNTINFO (8 * MIB)
 #define LIMIT_PATH_TEXT (8 * KIB) /* one path with the text of the links in it */
 #define LIMIT_WORKER_NOTES (64 * KIB) /* what a worker child says besides its result */
+#define LIMIT_COMMAND_NAMES (256 * KIB) /* bytes of the names of LIMIT_COMMANDS */
 #define LIMIT_CGROUP_FILE (64 * KIB)
 #define LIMIT_JOURNAL (64 * KIB)

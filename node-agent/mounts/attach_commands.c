@@ -98,22 +98,24 @@ struct linking {
     int commands;
     size_t entries;
     size_t links;
+    size_t bytes; /* of their names */
     bool cut;
 };
 
 /* 0 to go on. */
 static int link_one(struct linking *l, int dir, const struct dirent *e)
 {
-    if (l->entries++ >= LIMIT_COMMAND_ENTRIES || l->links >= LIMIT_COMMANDS) {
+    if (l->entries++ >= LIMIT_COMMAND_ENTRIES || l->links >= LIMIT_COMMANDS ||
+            l->bytes >= LIMIT_COMMAND_NAMES) {
         l->cut = true;
         return 1;
     }
     if (!is_command(dir, e))
         return 0;
-    if (linkat(l->tools, SC_EXECWRAP_FILE, l->commands, e->d_name, 0) == 0)
-        l->links++;
-    else if (errno != EEXIST)
-        return -errno;
+    if (linkat(l->tools, SC_EXECWRAP_FILE, l->commands, e->d_name, 0) < 0)
+        return errno == EEXIST ? 0 : -errno;
+    l->links++;
+    l->bytes += strlen(e->d_name);
     return 0;
 }
 
