@@ -96,6 +96,12 @@ def chroot_images(ns):
     second = eventually("a log", lambda: ns.kubectl("logs", "one").stdout)
     expect("1" in first and "2" in second, "the count in a scratch image's root: %r then %r" % (first, second))
 
+    # A container that ends is made anew by the kubelet, with an own root of its own: attached again, to the same one.
+    ns.start("crash", shell(script="echo run >> /runs; test $(wc -l < /runs) -ge 2 && exec sleep infinity; exit 3"),
+             attach="Chroot")
+    eventually("two runs", lambda: ns.exec("crash", "cat", "/runs", check=False).stdout == "run\nrun\n")
+    expect(ns.get("pod/crash")["status"]["containerStatuses"][0]["restartCount"] == 1, "it was restarted in the same pod")
+
     def container(name, **more):
         return {"name": name, "image": "sc.test/debian:1", "command": ["sh", "-c", "echo %s >> /who; exec sleep infinity" % name],
                 **more}

@@ -106,33 +106,44 @@ def agent_killed_at_every_step(ns):
     life_and_delete(ns, "sc-node-agent")
 
 
-def ticking(ns, name, disturb):
-    """The workload of that name goes on, in the same process, while something is disturbed."""
-    before = ns.get("pod/" + name)["status"]["containerStatuses"][0]
-    ticks = int(ns.sh(name, "wc -l < /ticks"))
+def ticking(ns, names, disturb):
+    """The workloads of those names go on, each in the same process, while something is disturbed."""
+    def status(name):
+        return ns.get("pod/" + name)["status"]["containerStatuses"][0]
+
+    def ticks(name):
+        return int(ns.exec(name, "sh", "-c", "wc -l < /ticks", check=False).stdout or 0)
+    before = {name: (status(name)["containerID"], ticks(name)) for name in names}
+    expect(all(n > 0 for _, n in before.values()), "they do not tick before: %s" % before)
     disturb()
-    eventually("ticks go on", lambda: int(ns.exec(name, "sh", "-c", "wc -l < /ticks", check=False).stdout or 0) > ticks + 5)
-    after = ns.get("pod/" + name)["status"]["containerStatuses"][0]
-    expect(after["containerID"] == before["containerID"] and after["restartCount"] == 0, "the container noticed")
+    for name, (container, counted) in before.items():
+        eventually(name + "'s ticks go on", lambda: ticks(name) > counted + 5)
+        after = status(name)
+        expect(after["containerID"] == container and after["restartCount"] == 0, "the container of %s noticed" % name)
 
 
 @case(alone=True)
 def running_containers_never_notice(ns):
+    names = ("box", "chroot")
+    ns.apply(sc_manifest("chroot", shell(script=COUNTER), attach="Chroot"))
     ns.start("box", shell(script=COUNTER))
-    eventually("ticks", lambda: ns.exec("box", "ls", "/ticks", check=False).returncode == 0)
+    ns.phase("chroot", "Running")
+    for name in names:
+        eventually("ticks", lambda: ns.exec(name, "ls", "/ticks", check=False).returncode == 0)
 
     def restart(component):
         run([CLUSTER, "restart", component], timeout=180)
         kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=120s")
     try:
-        ticking(ns, "box", lambda: (sigkill("sc-node-agent"), part_ready("sc-node-agent")))
-        ticking(ns, "box", lambda: (sigkill("sc-controller"), part_ready("sc-controller")))
-        ticking(ns, "box", lambda: restart("kubelet"))
-        ticking(ns, "box", lambda: restart("containerd"))
-        ticking(ns, "box", lambda: restart("kube-apiserver"))
-        ns.running("box", False)
-        ns.running("box", True)
-        expect(ns.sh("box", "wc -l < /runs") == "2", "the root after all that")
+        ticking(ns, names, lambda: (sigkill("sc-node-agent"), part_ready("sc-node-agent")))
+        ticking(ns, names, lambda: (sigkill("sc-controller"), part_ready("sc-controller")))
+        ticking(ns, names, lambda: restart("kubelet"))
+        ticking(ns, names, lambda: restart("containerd"))
+        ticking(ns, names, lambda: restart("kube-apiserver"))
+        for name in names:
+            ns.running(name, False)
+            ns.running(name, True)
+            expect(ns.sh(name, "wc -l < /runs") == "2", "the root of %s after all that" % name)
     finally:
         reset_backoff("sc-node-agent")
         reset_backoff("sc-controller")

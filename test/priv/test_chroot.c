@@ -319,7 +319,7 @@ static void image_names(const char *root)
     put_dir(at("%s/usr/local", root));
     put_dir(at("%s/secret", root));
     put_program(BUSYBOX, at("%s/secret/not-on-the-path", root), 0755);
-    must(symlink("/secret", at("%s/usr/local/bin", root)) == 0); /* a link instead of a directory */
+    must(symlink("../../secret", at("%s/usr/local/bin", root)) == 0); /* a link instead of a directory */
     put_file(at("%s/usr/sbin", root), ""); /* a file */
     must(mkfifo(at("%s/sbin", root), 0666) == 0); /* a fifo, which must not be waited for */
     image_with_tools(root);
