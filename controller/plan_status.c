@@ -5,8 +5,8 @@
  *
  *   on the way      (verdict.progress) is written only when it lasts: 2 s in the SC, 10 s in the SCI
  *   words only      same phase, same spec: at once the first time, then with a growing distance, so that a
- * text that keeps changing while nothing moves makes no stream of writes the rest        at once; likewise
- * what must survive us (the root's id, the node, the nodes excluded)
+ *                   text that keeps changing while nothing moves makes no stream of writes
+ *   the rest        at once; likewise what must survive us (the root's id, the node, the nodes excluded)
  */
 #include <string.h>
 

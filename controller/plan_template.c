@@ -3,11 +3,11 @@
  * The template against what this instance keeps and runs: what an edit will do, and what it cannot do.
  *
  *   the pod has run         it keeps the template that it was made with: RestartRequired, until the next
- * start or until the edit is taken back the pod has not run     it is made again at once
- * (plan_edited_before_it_ran) another image           the root belongs to the one that it was made from and
- * stays: Honored, ImageKept containers added,       there is a root for each name that the instance began
- * with: it does not start removed or renamed      (Ready and Honored: ContainersChanged). Their order is
- * nobody's concern
+ *                           start or until the edit is taken back
+ *   the pod has not run     it is made again at once (plan_edited_before_it_ran)
+ *   another image           the root belongs to the one that it was made from and stays: Honored, ImageKept
+ *   containers added,       there is a root for each name that the instance began with: it does not start
+ *   removed or renamed      (Ready and Honored: ContainersChanged). Their order is nobody's concern
  *
  * The way out of the last two is a new spec.rootfs.resetToken, or to take the edit back.
  */

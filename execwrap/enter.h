@@ -4,8 +4,8 @@
  *
  * Called in two ways:
  *   - by the name of a command: the agent laid links of such names over the directories of the container's
- * PATH, so `kubectl exec POD -- CMD` comes here. argv is the command, the working directory is where the
- * runtime put us
+ *     PATH, so `kubectl exec POD -- CMD` comes here. argv is the command, the working directory is where the
+ *     runtime put us
  *   - by execwrap itself, as SC_CHROOT_DIR/execwrap WORKDIR LOG COMMAND..., see enter_command
  *
  * Where the container's user is not root this program has the file capability cap_sys_chroot=ep, so it is one
@@ -15,16 +15,16 @@
  * program believes what one wrote), or anything done with more than the caller has. So, in this order:
  *
  *   1. fds 0 to 2 are open (on /dev/null where they were closed: what is opened next must not become stdout);
- * all others are closed
+ *      all others are closed
  *   2. /rootfs is opened, O_PATH and not through a link. It must be the root of the mount whose id the agent
- * wrote into the mark, and the mark must be a plain file of root's on a tmpfs that is mounted read-only: what
- * nobody can make who may not mount in the machine's user namespace. In another one root's files belong to
- * nobody: refused
+ *      wrote into the mark, and the mark must be a plain file of root's on a tmpfs that is mounted
+ *      read-only: what nobody can make who may not mount in the machine's user namespace. In another one
+ *      root's files belong to nobody: refused
  *   3. fchdir there, chroot("."), chdir("/"). Nothing is looked up by name between the check and the chroot
  *   4. found setuid or setgid, which it never is: back to the real ids. Groups are not changed by an exec.
- * Unless the caller is root: permitted, effective, inheritable and ambient set emptied. Both are read back;
- * whatever differs ends the process. The bounding set is left alone, so what is setuid in the root works as
- * the pod allows
+ *      Unless the caller is root: permitted, effective, inheritable and ambient set emptied. Both are read
+ *      back; whatever differs ends the process. The bounding set is left alone, so what is setuid in the
+ *      root works as the pod allows
  *   5. only now: words on stderr or in a log, the working directory, the environment (PATH), the command
  *
  * Not relied upon: the environment (not read before 5), argv (text, used in 5), the working directory (text,

@@ -8,7 +8,7 @@
  *      and working directory are the old root. Nothing of the old root stays open: fds are not moved at all
  *   2. block signals, connect to agent.sock, ask (link.h); any signal ends the wait with 128 + its number
  *   3. on ATTACHED: the working directory again, now in the new root; the command (cmdline.h); signals as
- * they were; execute (command.h)
+ *      they were; execute (command.h)
  *
  * In attach mode Chroot (--chroot) the root is not changed under the process: step 3 is left to the copy of
  * this program that the agent has put into the container, which enters the root first (enter.h).

@@ -4,9 +4,9 @@
  *
  *   1. the directories: the kubelet's; the state directory, locked, and a shared mount, since the roots
  *      mounted in it must be seen by other mount namespaces of the node
- *   2. the machine: its namespaces and root, which are never given away; the kernel's calls;
- *      whether programs can be run from the kubelet's directory. A node that is not fit is no failure: the
- * agent says why, stays, and does not register the driver, so that pods wait with the kubelet's event
+ *   2. the machine: its namespaces and root, which are never given away; the kernel's calls; whether
+ *      programs can be run from the kubelet's directory. A node that is not fit is no failure: the agent
+ *      says why, stays, and does not register the driver, so that pods wait with the kubelet's event
  *   3. what an earlier agent left (recover.c)
  *   4. the CSI socket, then the registration: the kubelet calls as soon as it sees that
  */

@@ -11,7 +11,7 @@
  *      state and pid only after the start) is asked again, for PEER_PATIENCE;
  *   4. the init process is pinned, and must be in the same container's cgroup;
  *   5. the peer's mount namespace is opened and judged: it is that of init, and by the rules of
- * mounts/mntns.h neither the machine's, nor the agent's, nor a forbidden one;
+ *      mounts/mntns.h neither the machine's, nor the agent's, nor a forbidden one;
  *   6. peer and init were alive after all that.
  *
  * The result holds fds only; whatever the processes do afterwards, it is about the same ones.

@@ -3,9 +3,10 @@
  * The provider's side (agent.h): one root for each of its containers.
  *
  *   hello, by a verified process    the container's id is journaled: it is the only one that may ever hold
- * this root. Then its first process is watched, and the root exposed the first process ends          the root
- * is lost: journaled at once; no attach any more; the copy on the node is detached; the consumer's processes
- * are ended, since a root whose container is being removed reads stale and refuses every create
+ *                                   this root. Then its first process is watched, and the root exposed
+ *   the first process ends          the root is lost: journaled at once; no attach any more; the copy on the
+ *                                   node is detached; the consumer's processes are ended, since a root whose
+ *                                   container is being removed reads stale and refuses every create
  *
  * A root that a process of an earlier agent exposed is found mounted, and taken as it is.
  */

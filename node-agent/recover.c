@@ -3,8 +3,8 @@
  * What an earlier life of the agent left (agent.h). At start, before the kubelet can call:
  *
  *   1. the journal is read; a volume whose target directory is there is served again (a new socket in the
- * place of the old one: pause and execwrap connect again); one whose directory is gone was removed behind our
- *      back, and is cleaned up
+ *      place of the old one: pause and execwrap connect again); one whose directory is gone was removed
+ *      behind our back, and is cleaned up
  *   2. the directories of instances that no provider volume has are removed
  *   3. the runtime is asked about every journaled container: a provider's that has ended is a root lost; one
  *      that runs is watched again, and its root found exposed, or exposed again; a consumer's that runs is

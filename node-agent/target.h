@@ -7,9 +7,8 @@
  *     pods/<uid>/volumes/kubernetes.io~csi/<volume>/mount/
  *         agent.sock    0666, one listening socket for each volume: who comes through it is of that pod
  *         pause         0555, in a provider's; execwrap in a consumer's
- *
  *         chroot/       0555, empty, in a consumer's with attach: Chroot: the agent mounts there, in its
- * containers
+ *                       containers
  *
  * A reclaim pod's directory stays empty. Every file appears complete, by rename. The kubelet makes everything
  * above `mount`; nothing on the way is followed if it is a link.

@@ -9,8 +9,10 @@
  *
  *     fd = open(path, O_RDONLY | O_CLOEXEC);
  *     if (fd < 0)
- *         return err_set(err, errno, "cannot open %s", path);      // text ends in ": No such file or
- * directory" r = parse(fd, &x, err); if (r < 0) return err_wrap(err, r, "journal %s", path);
+ *         return err_set(err, errno, "cannot open %s", path);  // "...: No such file or directory"
+ *     r = parse(fd, &x, err);
+ *     if (r < 0)
+ *         return err_wrap(err, r, "journal %s", path);
  */
 #pragma once
 

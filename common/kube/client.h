@@ -43,8 +43,9 @@ struct kube_call;
  *   -EREMOTEIO   any other answer (500 ...)
  *   -EBADMSG     a 2xx answer that is no JSON object
  *   others       no answer: -ETIMEDOUT, -ECONNREFUSED, -ECONNRESET, ... as common/http gives them. A write
- * may or may not have happened. A caller that must tell 409 from 410, or knows a special reason, looks at
- * http and reason. */
+ *                may or may not have happened
+ *
+ * A caller that must tell 409 from 410, or knows a special reason, looks at http and reason. */
 struct kube_result {
     int code;
     long http; /* 0 when no answer came */

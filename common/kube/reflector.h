@@ -4,9 +4,12 @@
  *
  *   list       fails: again after a back-off of 0.8 s to 30 s, or after Retry-After where that is longer
  *   watch      ends in order: again at once from the last version seen, when it lived at least 5 s, else
- * after the back-off 410, or a line that cannot be read: list again The back-off starts over once a watch has
- * lived for 2 minutes. The first list is a consistent read like all others (no resourceVersion=0): a server's
- * old cache could make a restarted controller believe that a pod is gone.
+ *              after the back-off
+ *              410, or a line that cannot be read: list again
+ *
+ * The back-off starts over once a watch has lived for 2 minutes. The first list is a consistent read like all
+ * others (no resourceVersion=0): a server's old cache could make a restarted controller believe that a pod is
+ * gone.
  */
 #pragma once
 

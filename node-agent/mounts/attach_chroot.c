@@ -12,11 +12,15 @@
  *
  *   c. places made in the container's own root, through a writable copy of its mount: /rootfs, and the PATH's
  *      directories that are missing. Links for the preserved root's commands (attach_commands.c)
- *   d. "/" and the pod's volume made private, they alone: nothing that is mounted here is to be seen
- * elsewhere e. the root moved to /rootfs, and the copies into it f. the tools to their place; the links over
- * the PATH's directories g. the mark, which is the root's mount id, and then, in one step, the tools
- * read-only: execwrap enters by no other. So an attempt is complete or, whatever is there, not begun, and the
- * next one removes that
+ *
+ *   d. "/" and the pod's volume made private, they alone: what is mounted here is not to be seen elsewhere
+ *
+ *   e. the root moved to /rootfs, and the copies into it
+ *
+ *   f. the tools to their place; the links over the PATH's directories
+ *
+ *   g. the mark, which is the root's mount id, and then, in one step, the tools read-only: execwrap enters by
+ *      no other. So an attempt is complete or, whatever is there, not begun, and the next one removes that
  *
  * A directory of the PATH that is a volume, or in one, is left as it is: what is mounted there might be seen
  * by others. /rootfs must be free: an image's VOLUME or a pod's volume there is refused. The image is a

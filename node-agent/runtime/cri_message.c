@@ -3,9 +3,8 @@
  * The runtime's answers (cri_message.h). Field numbers: k8s.io/cri-api, pkg/apis/runtime/v1/api.proto, which
  * never changes one. The verbose document is the value of the one key "info", JSON in a string:
  *
- *   ContainerStatus  {"pid", "runtimeType" (containerd), "runtimeSpec": the OCI runtime specification's
- * config} ImageStatus      {"imageSpec": the OCI image specification's config}, a key absent where it would
- * be empty
+ *   ContainerStatus  {"pid", "runtimeType" (containerd), "runtimeSpec": the runtime specification's config}
+ *   ImageStatus      {"imageSpec": the image specification's config}, a key absent where empty
  */
 #include "node-agent/runtime/cri_message.h"
 
