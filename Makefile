@@ -107,7 +107,7 @@ $(B)/test/priv/%: $(B)/test/priv/%.o $(B)/libsc.a
 unit: $(unit_bins)
 	$(Q)tools/run-tests unit $(B) $(unit_bins)
 
-priv: $(priv_bins) build/execwrap build/pause
+priv: $(priv_bins) $(B)/sc-node-agent build/execwrap build/pause
 	$(Q)tools/run-tests priv $(B) $(priv_bins)
 
 # The same programs as in priv, which run them for some seconds.
