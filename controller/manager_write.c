@@ -138,6 +138,7 @@ static void on_answer(struct kube_result *result, void *user)
         return;
     case APPLY_TERMINATING:
         key->memory.namespace = NAMESPACE_TERMINATING;
+        key->memory.namespace_at = clock_monotonic();
         manager_key_done(key, 0);
         return;
     case APPLY_REFUSED:

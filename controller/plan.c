@@ -134,7 +134,7 @@ static int choose(struct view *v)
         return without_instance(v);
     if (object_deleting(sci) || (sc && object_deleting(sc) && belongs_to_sc(sci, sc)))
         return plan_teardown(v);
-    if (v->m->namespace == NAMESPACE_TERMINATING || !sc) {
+    if (plan_namespace_terminating(v) || !sc) {
         v->no_status = true;
         return 0;
     }

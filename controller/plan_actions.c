@@ -10,6 +10,8 @@
 #include "controller/plan_internal.h"
 #include "controller/text.h"
 
+#define NAMESPACE_ASK_AGAIN (60 * USEC_PER_SEC)
+
 const char *action_name(enum action_kind kind)
 {
     static const char *const names[ACT_KINDS] = {
@@ -156,6 +158,19 @@ bool plan_namespace_active(struct view *v)
     if (v->m->namespace != NAMESPACE_TERMINATING)
         v->p->ask_namespace = true;
     return false;
+}
+
+bool plan_namespace_terminating(struct view *v)
+{
+    usec_t again = usec_add(v->m->namespace_at, NAMESPACE_ASK_AGAIN);
+
+    if (v->m->namespace != NAMESPACE_TERMINATING)
+        return false;
+    if (v->o->now >= again)
+        v->p->ask_namespace = true;
+    else
+        plan_requeue(v, again);
+    return true;
 }
 
 enum node_state plan_node_state(struct view *v, const char *node, usec_t max_age)

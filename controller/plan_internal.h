@@ -102,6 +102,9 @@ void plan_requeue(struct view *v, usec_t at);
 
 /* Is the namespace known not to be terminating? When not known, it is asked for and false is returned. */
 bool plan_namespace_active(struct view *v);
+/* Nothing is made or told in a terminating namespace. It is looked at again each minute: where it came back under
+ * the same name (a namespace can go while an object stays, when its API was not served just then), life goes on. */
+bool plan_namespace_terminating(struct view *v);
 /* The node's state, or NODE_UNKNOWN after having asked. max_age: what was learned longer ago is asked again.
  */
 enum node_state plan_node_state(struct view *v, const char *node, usec_t max_age);

@@ -88,7 +88,7 @@ int plan_first_start(struct view *v)
         verdict_template_refused(v);
         return 0;
     }
-    if (v->m->namespace == NAMESPACE_TERMINATING) {
+    if (plan_namespace_terminating(v)) {
         v->no_status = true;
         return 0;
     }

@@ -227,28 +227,6 @@ Test(plan, provider_being_deleted_stops_the_workload_first)
     world_free(&w);
 }
 
-Test(plan, terminating_namespace_reports_no_loss_and_makes_nothing)
-{
-    struct world w;
-
-    world_init(&w, BOX);
-    world_run(&w);
-    w.namespace = NAMESPACE_TERMINATING;
-    w.writes = 0;
-    delete_pod(&w, &w.provider);
-    delete_pod(&w, &w.consumer);
-    world_settle(&w);
-    pod_finishes(&w, &w.consumer);
-    pod_finishes(&w, &w.provider);
-    world_wait(&w, 60 * USEC_PER_SEC);
-    cr_assert_eq(w.writes, 0, "%d writes: %s", w.writes, w.events);
-    delete_object(&w, &w.sc);
-    delete_object(&w, &w.sci);
-    world_settle(&w);
-    cr_assert(!w.sc && !w.sci);
-    world_free(&w);
-}
-
 Test(plan, refusal_is_told_once_and_tried_again_with_back_off)
 {
     struct world w;
