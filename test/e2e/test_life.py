@@ -23,8 +23,9 @@ def debian_root_survives_two_stops(ns):
         expect("100000" not in ns.sh("box", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"), "a process survived the stop")
         ns.sh("box", "echo %s > /srv/%s" % (turn, turn))
     expect(ns.sh("box", "cat /srv/second /srv/third") == "second\nthird", "a file of a later run is missing")
-    for reason, times in (("Created", 1), ("Stopped", 2), ("Started", 2)):
-        eventually("%d events %s" % (times, reason), lambda: len(ns.events("box", reason)) == times)
+    # A first start that is slow is told by an event of its own, a quick one with the root's.
+    for reason, times in (("Created", (1,)), ("Stopped", (2,)), ("Started", (2, 3))):
+        eventually("%s events %s" % (times, reason), lambda: len(ns.events("box", reason)) in times)
 
 
 @case
