@@ -9,8 +9,7 @@
 #include "common/names.h"
 #include "node-agent/mounts/attach.h"
 #include "node-agent/mounts/expose.h"
-#include "test/priv/box.h"
-#include "test/priv/tap.h"
+#include "test/priv/machine.h"
 
 struct agent {
     struct loop *loop;
@@ -252,8 +251,9 @@ struct scene_list {
     size_t n;
 };
 
-static int play_all(const struct scene_list *list)
+static int play_all(const void *data)
 {
+    const struct scene_list *list = data;
     const char *only = getenv("SC_TEST_ONLY");
 
     must(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
@@ -264,24 +264,10 @@ static int play_all(const struct scene_list *list)
     return tap_status();
 }
 
-/* The scenes play on a machine of their own: a pid namespace, whose process 1 stands for the machine's. */
+/* The scenes play on a machine of their own (machine.h). */
 _unused_ static int scenes_main(const struct scene *scenes, size_t n)
 {
     const struct scene_list list = {.scenes = scenes, .n = n};
-    int status = -1;
-    pid_t init;
 
-    if (geteuid() != 0) {
-        tap_skip("all", "needs root");
-        return tap_status();
-    }
-    must(unshare(CLONE_NEWNS | CLONE_NEWPID) == 0);
-    init = fork();
-    must(init >= 0);
-    if (init == 0) {
-        must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
-        _exit(play_all(&list));
-    }
-    must(waitpid(init, &status, 0) == init);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    return on_own_machine(play_all, &list);
 }

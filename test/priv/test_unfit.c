@@ -17,8 +17,7 @@
 #include "common/base/loop.h"
 #include "common/names.h"
 #include "common/rpc/client.h"
-#include "test/priv/box.h"
-#include "test/priv/tap.h"
+#include "test/priv/machine.h"
 
 #define KUBELET BOX_BASE "/kubelet"
 #define STATE BOX_BASE "/state"
@@ -215,7 +214,7 @@ static void one_node(const char *what, long hidden, bool noexec, const char *wan
     remove_node();
 }
 
-static int play(void)
+static int play(const void *data _unused_)
 {
     static const struct {
         long number;
@@ -241,20 +240,5 @@ static int play(void)
 
 int main(void)
 {
-    int status = -1;
-    pid_t init;
-
-    if (geteuid() != 0) {
-        tap_skip("all", "needs root");
-        return tap_status();
-    }
-    must(unshare(CLONE_NEWNS | CLONE_NEWPID) == 0);
-    init = fork();
-    must(init >= 0);
-    if (init == 0) {
-        must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
-        _exit(play());
-    }
-    must(waitpid(init, &status, 0) == init);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    return on_own_machine(play, NULL);
 }
