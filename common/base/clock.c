@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Time (clock.h): the two clocks, and RFC 3339 as the Kubernetes API writes and reads it. What the API never
+ * Time (clock.h): the clocks, and RFC 3339 as the Kubernetes API writes and reads it. What the API never
  * sends is refused: instants before 1970, leap seconds, lower-case letters.
  */
 #include "common/base/clock.h"
@@ -15,7 +15,7 @@ static usec_t clock_read(clockid_t id)
 {
     struct timespec ts;
 
-    /* Fails only for a clock that the kernel does not have; it has had these two for as long as epoll. */
+    /* Fails only for a clock that the kernel does not have; it has had these for longer than what we need otherwise. */
     if (clock_gettime(id, &ts) < 0)
         abort();
     return (usec_t)ts.tv_sec * USEC_PER_SEC + (usec_t)ts.tv_nsec / 1000;
@@ -29,6 +29,11 @@ usec_t clock_monotonic(void)
 usec_t clock_realtime(void)
 {
     return clock_read(CLOCK_REALTIME);
+}
+
+usec_t clock_boottime(void)
+{
+    return clock_read(CLOCK_BOOTTIME);
 }
 
 usec_t usec_add(usec_t a, usec_t b)

@@ -17,6 +17,8 @@ typedef uint64_t usec_t;
 
 usec_t clock_monotonic(void);
 usec_t clock_realtime(void);
+/* Like clock_monotonic, but goes on while the machine sleeps. No instant of the one is one of the other. */
+usec_t clock_boottime(void);
 
 /* a + b, USEC_INFINITY instead of an overflow. */
 usec_t usec_add(usec_t a, usec_t b);

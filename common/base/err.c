@@ -5,6 +5,7 @@
  */
 #include "common/base/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -102,6 +103,17 @@ int err_wrap(struct err *err, int code, const char *fmt, ...)
     err->code = code;
     memcpy(err->text, text, len + 1);
     return -code;
+}
+
+bool err_is_passing(int code)
+{
+    static const int passing[] = {
+            EAGAIN, EBUSY, ECANCELED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, ESRCH, ETIMEDOUT};
+
+    for (size_t i = 0; i < ARRAY_SIZE(passing); i++)
+        if (code == -passing[i])
+            return true;
+    return false;
 }
 
 const char *err_text(const struct err *err)

@@ -16,6 +16,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "common/base/cleanup.h"
 
 enum { ERR_TEXT_MAX = 1024 };
@@ -40,6 +42,10 @@ int err_say(struct err *err, int code, const char *fmt, ...) _printf_(3, 4);
 /* Puts "fmt: " before the text that is there. Returns code as a negative number, for `return err_wrap(err, r,
  * ...)`. */
 int err_wrap(struct err *err, int code, const char *fmt, ...) _printf_(3, 4);
+
+/* Whether the same may succeed at another time without anybody doing anything about it: somebody else has the fds,
+ * the memory or the thing itself, or it was interrupted. Not a disk's errors. code is negative. */
+bool err_is_passing(int code);
 
 /* The text, or strerror of the code when there is none, or "no error". Never NULL. */
 const char *err_text(const struct err *err);

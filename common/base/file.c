@@ -182,3 +182,17 @@ int file_copy_fd(int from, int to, struct err *err)
      * so the end is always confirmed by a read. */
     return copy_by_hand(from, to, err);
 }
+
+int dir_next(DIR *dir, struct dirent **ret)
+{
+    struct dirent *e;
+
+    do {
+        errno = 0;
+        e = readdir(dir);
+        if (!e)
+            return errno == 0 || errno == ENOENT ? 0 : -errno;
+    } while (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0);
+    *ret = e;
+    return 1;
+}

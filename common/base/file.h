@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <dirent.h>
 #include <sys/types.h>
 
 #include "common/base/buf.h"
@@ -27,3 +28,7 @@ int file_replace_at(int dirfd, const char *name, const void *data, size_t len, m
 /* Copies the rest of the file `from` to `to` by copy_file_range, or by reads and writes where that is
  * refused. */
 int file_copy_fd(int from, int to, struct err *err);
+
+/* The next entry of a directory but "." and "..": 1, 0 at the end (also of one that was removed meanwhile), or a
+ * negative errno. A reader that takes the failure for the end has not seen all that is there. */
+int dir_next(DIR *dir, struct dirent **ret);

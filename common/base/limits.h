@@ -42,13 +42,21 @@ enum {
     LIMIT_CHECKS_VOLUME = 8, /* of these, being looked up in the runtime at once; others wait their turn */
     LIMIT_IMAGE_VOLUMES = 1024, /* VOLUMEs of one image */
 
+    /* check: rows of one kind, and directory entries looked at in all */
+    LIMIT_CHECK_ROWS = 16384,
+    LIMIT_CHECK_ENTRIES = 1048576,
+
     /* controller: StoppableContainers of a cluster that one controller looks after */
     LIMIT_KEYS = 100000,
 
     /* mounts */
     LIMIT_MOUNTS = 4096, /* mounts read from one mountinfo */
+    LIMIT_LAYERS = 200, /* of one image: its fds fit into one page of mount(2)'s options */
     LIMIT_MOUNT_STACK = 32, /* mounts detached from one place before giving up */
     LIMIT_PATH_LINKS = 40, /* links followed in one path; the kernel's own number */
+    LIMIT_HOLDER_NAMESPACES = 2048, /* looked at for who has a root mounted */
+    LIMIT_USAGE_DEPTH = 128, /* directories below each other that a root's use is counted in */
+    LIMIT_USAGE_ENTRIES = 4 * 1024 * 1024, /* files and directories of one root that are counted */
     LIMIT_PATH_DEPTH = 512, /* components walked in one path, those of links included */
     LIMIT_ASIDES = 64, /* names tried for one thing moved aside, and things moved aside in one attach */
     /* Commands of a root that get a link for `kubectl exec`. Each is kernel memory of the agent's own cgroup:
@@ -62,9 +70,11 @@ enum {
 };
 
 /* json, http */
-#define LIMIT_API_OBJECT (3 * MIB) /* etcd's own request limit is 1.5 MiB; JSON may be larger */
-#define LIMIT_API_PAGE (64 * MIB) /* one page of a list */
-#define LIMIT_WATCH_LINE (4 * MIB) /* one watch event: an object and its envelope */
+#define LIMIT_API_OBJECT (3 * MIB) /* one that we write; the API server's own limit */
+/* What it may answer: etcd's request limit is 1.5 MiB, and JSON takes six bytes for one ('<' as \u003c). */
+#define LIMIT_API_ANSWER (12 * MIB)
+#define LIMIT_API_PAGE (16 * MIB) /* one page of a list: more than the largest object */
+#define LIMIT_WATCH_LINE LIMIT_API_ANSWER /* one watch event: an object and its envelope */
 #define LIMIT_HTTP_HEADERS (64 * KIB)
 #define LIMIT_KUBECONFIG (1 * MIB)
 #define LIMIT_TOKEN (64 * KIB)
@@ -89,8 +99,13 @@ enum {
 
 /* node files */
 #define LIMIT_MOUNTINFO (8 * MIB)
+#define LIMIT_HOLDER_TEXT (32 * MIB) /* tables of mounts read for that */
 #define LIMIT_PATH_TEXT (8 * KIB) /* one path with the text of the links in it */
 #define LIMIT_WORKER_NOTES (64 * KIB) /* what a worker child says besides its result */
 #define LIMIT_COMMAND_NAMES (256 * KIB) /* bytes of the names of LIMIT_COMMANDS */
 #define LIMIT_CGROUP_FILE (64 * KIB)
 #define LIMIT_JOURNAL (64 * KIB)
+#define LIMIT_RECORD (4 * KIB) /* of one preserved root in persistence Node */
+#define LIMIT_ROOT_SIZE \
+    (8 * 1024 * 1024 * (uint64_t)(1024 * MIB) - 1) /* sizeLimit: what JSON can say exactly */
+#define LIMIT_CHECK_REPORT (64 * MIB)

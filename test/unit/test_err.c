@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* common/base/err: codes come back negative, sentences say the cause once, nothing overflows. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <string.h>
 
 #include "common/base/err.h"
@@ -103,4 +104,19 @@ Test(err, text_is_never_null)
     cr_assert_str_eq(err_text(&err), "said");
     err_clear(&err);
     cr_assert_str_eq(err_text(&err), "no error");
+}
+
+/* What nobody need do anything about; and what somebody must, a disk's errors among it. */
+Test(err, passing_is_what_may_be_well_again_by_itself)
+{
+    static const int passing[] = {
+            EAGAIN, EBUSY, ECANCELED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, ESRCH, ETIMEDOUT};
+    static const int lasting[] = {
+            EACCES, EBADMSG, EEXIST, EINVAL, EIO, ENOENT, ENOSPC, ENOTRECOVERABLE, EPERM, EROFS};
+
+    for (size_t i = 0; i < ARRAY_SIZE(passing); i++) {
+        cr_expect(err_is_passing(-passing[i]), "%s", strerror(passing[i]));
+        cr_expect_not(err_is_passing(-lasting[i]), "%s", strerror(lasting[i]));
+    }
+    cr_expect_not(err_is_passing(0));
 }

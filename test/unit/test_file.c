@@ -322,3 +322,43 @@ Test(file, copy_tells_the_failure)
     (void)close(from);
     (void)close(to);
 }
+
+Test(file, a_directory_is_read_to_its_end)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+
+    put("a", "");
+    put(".b", "");
+    cr_assert_eq(dir_next(d, &e), 1);
+    cr_assert_eq(dir_next(d, &e), 1);
+    cr_expect_eq(dir_next(d, &e), 0, "more than what is in it: %s", e->d_name);
+    (void)closedir(d);
+}
+
+/* Half of a directory must not look like all of it. */
+Test(file, a_directory_that_cannot_be_read_on_has_no_end)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+    int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    cr_assert(other >= 0 && dup2(other, dirfd(d)) >= 0);
+    cr_expect_eq(dir_next(d, &e), -ENOTDIR);
+    (void)closedir(d);
+    (void)close(other);
+}
+
+/* Who removes it has seen to what was in it. */
+Test(file, a_directory_that_is_removed_ends)
+{
+    char gone[] = "/tmp/sc-test-gone-XXXXXX";
+    struct dirent *e;
+    DIR *d;
+
+    cr_assert_not_null(mkdtemp(gone));
+    d = opendir(gone);
+    cr_assert(d && rmdir(gone) == 0);
+    cr_expect_eq(dir_next(d, &e), 0);
+    (void)closedir(d);
+}
