@@ -39,6 +39,7 @@ objs = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)))
 
 base_o    := $(call objs,common/base/*.c)
 json_o    := $(call objs,common/json/*.c)
+hash_o    := $(call objs,common/hash/*.c)
 http_o    := $(call objs,common/http/*.c)
 kube_o    := $(call objs,common/kube/*.c)
 rpc_o     := $(call objs,common/rpc/*.c)
@@ -62,11 +63,11 @@ $(B)/%.o: %.c
 	$(if $(Q),@echo "  CC      $<")
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -c -o $@ $<
 
-$(B)/sc-controller: $(ctl_o) $(kube_o) $(http_o) $(json_o) $(base_o)
+$(B)/sc-controller: $(ctl_o) $(kube_o) $(http_o) $(json_o) $(hash_o) $(base_o)
 	$(if $(Q),@echo "  LINK    $@")
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_ctl)
 
-$(B)/sc-node-agent: $(agent_o) $(rpc_o) $(wire_o) $(http_o) $(json_o) $(base_o)
+$(B)/sc-node-agent: $(agent_o) $(rpc_o) $(wire_o) $(http_o) $(json_o) $(hash_o) $(base_o)
 	$(if $(Q),@echo "  LINK    $@")
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_agent)
 
@@ -90,7 +91,7 @@ build/pause: execwrap/pause.c $(tiny_deps)
 	$(Q)$(MUSL_CC) $(CPPFLAGS) $(TINY_FLAGS) -o $@ $< $(tiny_srcs)
 
 # --- tests -------------------------------------------------------------------------------------------------------------
-all_lib := $(ctl_lib) $(agent_lib) $(kube_o) $(rpc_o) $(wire_o) $(wrap_lib) $(http_o) $(json_o) $(base_o)
+all_lib := $(ctl_lib) $(agent_lib) $(kube_o) $(rpc_o) $(wire_o) $(wrap_lib) $(http_o) $(json_o) $(hash_o) $(base_o)
 unit_bins := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/test_*.c))
 priv_bins := $(patsubst test/priv/%.c,$(B)/test/priv/%,$(wildcard test/priv/test_*.c))
 
