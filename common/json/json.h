@@ -22,13 +22,20 @@
 struct json;
 
 /* Parses exactly one document of RFC 8259 (white space around it allowed). Refused: depth over
- * LIMIT_JSON_DEPTH, more than LIMIT_JSON_NODES values, NUL inside (also as \u0000), trailing bytes, invalid
- * UTF-8, half of a surrogate pair, duplicate keys in an object. -EBADMSG with the byte offset (for a
- * duplicate key its name) in the text; -ENOMEM.
+ * LIMIT_JSON_DEPTH, NUL inside (also as \u0000), trailing bytes, invalid UTF-8, half of a surrogate pair,
+ * duplicate keys in an object. -EBADMSG with the byte offset (for a duplicate key its name) in the text;
+ * -E2BIG for more than LIMIT_JSON_NODES values; -ENOMEM.
  *
  * Numbers keep their text: whatever is read and written back unchanged is written as it came, also what a
  * double cannot hold. */
 int json_parse(const char *text, size_t len, struct json **ret_root, struct err *err);
+
+/* For what a Kubernetes API server answers, in which everybody who may write one object has a hand: an annotation may
+ * hold a \u0000, managedFields may be as deep as somebody likes, and a document that is refused hides all others in it.
+ * Like json_parse, but \u0000 reads as U+FFFD, what is nested beyond the cap as 0, and of two fields with one key the
+ * first is kept. */
+int json_parse_any(const char *text, size_t len, struct json **ret_root, struct err *err);
+
 struct json *json_free(struct json *root); /* accepts NULL; returns NULL */
 DEFINE_CLEANUP_FUNC(struct json *, json_free);
 #define _cleanup_json_ _cleanup_(json_freep)

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Equality of two trees (json_equal). Objects are compared sorted, not field by field looked up, so that
- * large ones of somebody else's making take no quadratic time.
+ * Equality of two trees (json_equal). Small objects are compared by looking up each field, which takes no memory, so that
+ * what is decided about a status does not depend on how much there is; others sorted, so that large ones of
+ * somebody else's making take no quadratic time.
  */
 #include <string.h>
 
 #include "common/base/limits.h"
 #include "common/json/json_internal.h"
+
+/* A status has fewer. */
+enum { FEW_FIELDS = 24 };
 
 static bool equal_node(const cJSON *a, const cJSON *b);
 
@@ -36,19 +40,51 @@ static bool equal_arrays(const cJSON *a, const cJSON *b)
     return !x && !y;
 }
 
-static bool equal_objects(const cJSON *a, const cJSON *b)
+static size_t count(const cJSON *object)
+{
+    size_t n = 0;
+
+    for (const cJSON *child = object->child; child; child = child->next)
+        n++;
+    return n;
+}
+
+/* Both have as many fields, and none twice. */
+static bool equal_few(const cJSON *a, const cJSON *b)
+{
+    for (const cJSON *x = a->child; x; x = x->next) {
+        const cJSON *y = b->child;
+
+        while (y && strcmp(x->string, y->string) != 0)
+            y = y->next;
+        if (!y || !equal_node(x, y))
+            return false;
+    }
+    return true;
+}
+
+static bool equal_many(const cJSON *a, const cJSON *b)
 {
     _cleanup_free_ const cJSON **x = NULL, **y = NULL;
     size_t n_x = 0, n_y = 0;
 
     /* No memory to look: "not equal" leads to a write that was not needed, never to one left out. */
-    if (json_sorted_fields(a, &x, &n_x) < 0 || json_sorted_fields(b, &y, &n_y) < 0 || n_x != n_y)
+    if (json_sorted_fields(a, &x, &n_x) < 0 || json_sorted_fields(b, &y, &n_y) < 0)
         return false;
     for (size_t i = 0; i < n_x; i++) {
         if (strcmp(x[i]->string, y[i]->string) != 0 || !equal_node(x[i], y[i]))
             return false;
     }
     return true;
+}
+
+static bool equal_objects(const cJSON *a, const cJSON *b)
+{
+    size_t n = count(a);
+
+    if (n != count(b))
+        return false;
+    return n <= FEW_FIELDS ? equal_few(a, b) : equal_many(a, b);
 }
 
 static bool equal_node(const cJSON *a, const cJSON *b)

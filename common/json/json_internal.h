@@ -46,6 +46,9 @@ struct json_number_places {
  * frees (items), also after a failure. */
 int json_scan(const char *text, size_t len, struct json_number_places *places, struct err *err);
 
+/* In place: what json_parse_any takes and json_parse does not, but for duplicate keys. */
+void json_soften(char *text, size_t len);
+
 /* Whether a number of that text is an integer so small that a double holds and prints it exactly. */
 bool json_number_is_small(const char *text, size_t len);
 

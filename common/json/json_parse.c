@@ -2,7 +2,7 @@
 /*
  * From text to a tree, in three steps: our own scan (json_scan.c) decides what is acceptable; cJSON builds
  * the tree; a walk over the tree, in the order of the text, gives numbers their text back and refuses
- * duplicate keys.
+ * duplicate keys. json_parse_any tries again with a softened copy (json_soften.c), where the walk drops them.
  */
 #include <string.h>
 
@@ -15,6 +15,7 @@ struct walk {
     const struct json_number_places *places;
     size_t numbers; /* seen so far */
     size_t next; /* of places */
+    bool drop; /* the later of two fields of one key, which is else refused */
     struct err *err;
 };
 
@@ -36,33 +37,40 @@ static int settle_number(struct walk *w, cJSON *node)
     return 0;
 }
 
-static int refuse_duplicate(const struct walk *w, const char *key)
+static int on_duplicate(const struct walk *w, cJSON *object, cJSON *later)
 {
-    return err_say(w->err, EBADMSG, "not acceptable JSON: the key \"%s\" is there twice in one object", key);
+    if (!w->drop)
+        return err_say(w->err, EBADMSG, "not acceptable JSON: the key \"%s\" is there twice in one object",
+                later->string);
+    cJSON_Delete(cJSON_DetachItemViaPointer(object, later));
+    return 0;
 }
 
-static int check_few(const struct walk *w, const cJSON *object)
+static int check_few(const struct walk *w, cJSON *object)
 {
     for (const cJSON *a = object->child; a; a = a->next) {
-        for (const cJSON *b = a->next; b; b = b->next) {
-            if (strcmp(a->string, b->string) == 0)
-                return refuse_duplicate(w, a->string);
+        for (cJSON *b = a->next, *next; b; b = next) {
+            next = b->next;
+            if (strcmp(a->string, b->string) == 0 && on_duplicate(w, object, b) < 0)
+                return -EBADMSG;
         }
     }
     return 0;
 }
 
-static int check_many(const struct walk *w, const cJSON *object)
+static int check_many(const struct walk *w, cJSON *object)
 {
     _cleanup_free_ const cJSON **fields = NULL;
-    size_t n;
+    size_t n, kept = 0;
     int r = json_sorted_fields(object, &fields, &n);
 
     if (r < 0)
         return err_set(w->err, r, "cannot parse JSON");
     for (size_t i = 1; i < n; i++) {
-        if (strcmp(fields[i - 1]->string, fields[i]->string) == 0)
-            return refuse_duplicate(w, fields[i]->string);
+        if (strcmp(fields[kept]->string, fields[i]->string) != 0)
+            kept = i;
+        else if (on_duplicate(w, object, (cJSON *)(uintptr_t)fields[i]) < 0)
+            return -EBADMSG;
     }
     return 0;
 }
@@ -84,11 +92,11 @@ static int settle(struct walk *w, cJSON *node)
     return n <= FEW_FIELDS ? check_few(w, node) : check_many(w, node);
 }
 
-int json_parse(const char *text, size_t len, struct json **ret_root, struct err *err)
+static int parse(const char *text, size_t len, bool drop, struct json **ret_root, struct err *err)
 {
     struct json_number_places places = {0};
     _cleanup_json_ struct json *root = NULL;
-    struct walk walk = {.text = text, .places = &places, .err = err};
+    struct walk walk = {.text = text, .places = &places, .drop = drop, .err = err};
     int r;
 
     r = json_scan(text, len, &places, err);
@@ -102,4 +110,25 @@ int json_parse(const char *text, size_t len, struct json **ret_root, struct err 
         return r;
     *ret_root = take_ptr(root);
     return 0;
+}
+
+int json_parse(const char *text, size_t len, struct json **ret_root, struct err *err)
+{
+    return parse(text, len, false, ret_root, err);
+}
+
+int json_parse_any(const char *text, size_t len, struct json **ret_root, struct err *err)
+{
+    _cleanup_free_ char *copy = NULL;
+    int r = parse(text, len, false, ret_root, err);
+
+    if (r != -EBADMSG)
+        return r;
+    err_clear(err);
+    copy = malloc(len + 1);
+    if (!copy)
+        return err_set(err, ENOMEM, "cannot parse JSON");
+    memcpy(copy, text, len);
+    json_soften(copy, len);
+    return parse(copy, len, true, ret_root, err);
 }

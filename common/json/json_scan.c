@@ -235,7 +235,7 @@ static int scan_members(struct scan *s, bool object)
 static int scan_value(struct scan *s)
 {
     if (++s->values > LIMIT_JSON_NODES)
-        return refuse(s, "too many values");
+        return err_say(s->err, E2BIG, "JSON of more than %d values", LIMIT_JSON_NODES);
     skip_space(s);
     if (take(s, '{'))
         return scan_members(s, true);

@@ -41,6 +41,19 @@ static void check_written(const struct json *root)
     buf_free(&twice);
 }
 
+/* Takes all that json_parse takes, as the same, and nothing else that could not be written as it is understood. */
+static void check_any(const char *text, size_t size, const struct json *strict)
+{
+    _cleanup_json_ struct json *any = NULL;
+
+    if (json_parse_any(text, size, &any, NULL) < 0)
+        must(!strict && !any);
+    else if (strict)
+        must(json_equal(any, strict));
+    else
+        check_written(any);
+}
+
 /* The canonical text of an equal tree is the same; and where it can be read back (a long number cannot) it is
  * that tree's. */
 static void check_canonical(const struct json *root)
@@ -86,6 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(r == 0 ? root && !err.text[0] : !root && err.text[0]);
     (void)json_at(root, path); /* a path of any bytes */
     free(path);
+    check_any((const char *)data, size, root);
     if (!root)
         return 0;
     check_written(root);

@@ -5,15 +5,8 @@
 
 #include "common/base/limits.h"
 #include "common/json/json.h"
-
-static struct json *parsed(const char *text)
-{
-    struct json *root = NULL;
-    struct err err = ERR_INIT;
-
-    cr_assert_eq(json_parse(text, strlen(text), &root, &err), 0, "%s: %s", text, err.text);
-    return root;
-}
+#include "test/unit/json_nested.h"
+#include "test/unit/json_text.h"
 
 static const char *written(const struct json *node)
 {
@@ -191,21 +184,6 @@ Test(json, every_beginning_of_a_document_is_refused_and_read_no_further)
         cr_assert_eq(json_parse(exact, len, &root, NULL), -EBADMSG, "the first %zu bytes", len);
         free(exact);
     }
-}
-
-static const char *nested(size_t depth, const char *open, const char *end)
-{
-    static char text[8 * LIMIT_JSON_DEPTH];
-    struct buf b = BUF_INIT(sizeof(text) - 1);
-
-    for (size_t i = 0; i < depth; i++)
-        buf_puts(&b, open);
-    buf_puts(&b, "1");
-    for (size_t i = 0; i < depth; i++)
-        buf_puts(&b, end);
-    (void)snprintf(text, sizeof(text), "%s", buf_str(&b));
-    buf_free(&b);
-    return text;
 }
 
 Test(json, depth_is_capped)
