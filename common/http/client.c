@@ -39,12 +39,36 @@ static void client_destroy(struct http_client *c)
     free(c);
 }
 
+/* curl had no memory to note a socket, and does not say whose: that request would wait until its deadline, a watch for
+ * minutes. What it did note is not to be used any more either (7.88 divides by zero over it), so all begin anew. */
+static void begin_anew(struct http_client *c)
+{
+    struct list *lists[] = {&c->running, &c->broken, &c->cancelled};
+
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        list_for_each (it, lists[i]) {
+            struct http_request *req = list_entry(it, struct http_request, node);
+
+            (void)curl_multi_remove_handle(c->multi, req->easy);
+            if (req->state != HTTP_RUNNING)
+                continue;
+            req->code = -ENOMEM;
+            http_request_move(req, &c->broken, HTTP_BROKEN);
+        }
+    }
+    (void)curl_multi_cleanup(c->multi);
+    c->multi = NULL; /* made again with the next request */
+}
+
 static void client_run(struct http_client *c, curl_socket_t fd, int what)
 {
+    CURLMcode rc;
     int running = 0;
 
     c->depth++;
-    (void)curl_multi_socket_action(c->multi, fd, what, &running);
+    rc = curl_multi_socket_action(c->multi, fd, what, &running);
+    if (rc == CURLM_OUT_OF_MEMORY)
+        begin_anew(c);
     c->depth--;
     client_settle(c);
 }
@@ -145,9 +169,23 @@ static void reap_messages(struct http_client *c)
     }
 }
 
+/* The limit of connections is kept by our own queue: that of curl 7.88 (MAX_TOTAL_CONNECTIONS) lets waiting
+ * requests wait for ever when driven by multi_socket. MAXCONNECTS is how many may idle. */
+static bool multi_setup(struct http_client *c)
+{
+    if (c->multi)
+        return true;
+    c->multi = curl_multi_init();
+    return c->multi && curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, watch_socket) == CURLM_OK &&
+           curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c) == CURLM_OK &&
+           curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, set_timer) == CURLM_OK &&
+           curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c) == CURLM_OK &&
+           curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)c->max_running) == CURLM_OK;
+}
+
 static void add(struct http_request *req)
 {
-    if (http_request_set_deadline(req, clock_monotonic()) == CURLE_OK &&
+    if (multi_setup(req->client) && http_request_set_deadline(req, clock_monotonic()) == CURLE_OK &&
             curl_multi_add_handle(req->client->multi, req->easy) == CURLM_OK) {
         http_request_move(req, &req->client->running, HTTP_RUNNING);
         return;
@@ -235,18 +273,6 @@ static int global_init(struct err *err)
         return err_say(err, ENOMEM, "cannot initialise the HTTP library");
     done = true;
     return 0;
-}
-
-/* The limit of connections is kept by our own queue: that of curl 7.88 (MAX_TOTAL_CONNECTIONS) lets waiting
- * requests wait for ever when driven by multi_socket. MAXCONNECTS is how many may idle. */
-static bool multi_setup(struct http_client *c)
-{
-    c->multi = curl_multi_init();
-    return c->multi && curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, watch_socket) == CURLM_OK &&
-           curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c) == CURLM_OK &&
-           curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, set_timer) == CURLM_OK &&
-           curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c) == CURLM_OK &&
-           curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)c->max_running) == CURLM_OK;
 }
 
 int http_client_new(

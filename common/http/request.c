@@ -212,11 +212,13 @@ static CURLcode set_url(struct http_request *req, const char *text)
     CURLcode rc = CURLE_OK;
     char *final = NULL;
     CURLU *url = curl_url();
+    CURLUcode parsed;
 
     if (!url)
         return CURLE_OUT_OF_MEMORY;
-    if (curl_url_set(url, CURLUPART_URL, text, CURLU_DISALLOW_USER) != CURLUE_OK)
-        rc = CURLE_URL_MALFORMAT;
+    parsed = curl_url_set(url, CURLUPART_URL, text, CURLU_DISALLOW_USER);
+    if (parsed != CURLUE_OK)
+        rc = parsed == CURLUE_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : CURLE_URL_MALFORMAT;
     if (rc == CURLE_OK && req->client->tls.server_name)
         rc = use_server_name(req, url);
     if (rc == CURLE_OK && curl_url_get(url, CURLUPART_URL, &final, 0) != CURLUE_OK)
@@ -277,6 +279,7 @@ static CURLcode set_connection(struct http_request *req, const struct http_reque
     SET(NOPROXY, "*");
     SET(FOLLOWLOCATION, 0L);
     SET(NOSIGNAL, 1L);
+    SET(DNS_CACHE_TIMEOUT, 0L); /* connections are few, and a server that moved is found at once */
     SET(BUFFERSIZE, (long)BUFFER_BYTES);
     SET(UPLOAD_BUFFERSIZE, (long)BUFFER_BYTES);
     SET(TCP_KEEPALIVE, c->unix_socket ? 0L : 1L);
