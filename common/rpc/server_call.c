@@ -155,7 +155,8 @@ void rpc_call_data(struct rpc_call *call, const uint8_t *data, size_t len)
     if (len > LIMIT_GRPC_BUFFERED - server->buffered) {
         rpc_call_refuse(call, GRPC_RESOURCE_EXHAUSTED, "too many large requests at once");
     } else if (buf_append(&call->body, data, len) < 0) {
-        rpc_call_refuse(call, GRPC_RESOURCE_EXHAUSTED, "the request is too large");
+        rpc_call_refuse(call, GRPC_RESOURCE_EXHAUSTED,
+                buf_error(&call->body) == -ENOMEM ? "no memory for the request" : "the request is too large");
     } else {
         server->buffered += len;
     }
@@ -181,9 +182,9 @@ static nghttp2_nv header(const char *name, const char *value)
 /* nghttp2 could not take an answer: no memory, or the stream is being closed. */
 static void answer_or_reset(struct rpc_call *call, int rc)
 {
-    if (rc != 0)
-        (void)nghttp2_submit_rst_stream(
-                call->conn->session, NGHTTP2_FLAG_NONE, call->stream_id, NGHTTP2_INTERNAL_ERROR);
+    if (rc != 0 && nghttp2_submit_rst_stream(call->conn->session, NGHTTP2_FLAG_NONE, call->stream_id,
+                           NGHTTP2_INTERNAL_ERROR) != 0)
+        call->conn->doomed = true;
     rpc_conn_want_flush(call->conn);
 }
 

@@ -175,7 +175,7 @@ static int gather(struct rpc_conn *conn)
 static int send_all(struct rpc_conn *conn)
 {
     for (;;) {
-        int rc = gather(conn);
+        int rc = conn->doomed ? -ENOMEM : gather(conn);
         ssize_t n;
 
         if (rc < 0)

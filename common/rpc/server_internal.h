@@ -59,6 +59,7 @@ struct rpc_conn {
     struct list ready; /* received whole, no handler called yet */
     struct list gone; /* stream closed while a handler had the call */
     unsigned pending; /* calls that a handler has */
+    bool doomed; /* a call can be answered in no way: whoever waits for it is told by the end of the connection */
 };
 
 enum call_state {
