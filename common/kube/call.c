@@ -18,6 +18,7 @@ struct kube_call {
     struct kube_exchange x; /* strings are ours */
     struct buf answer;
     bool sent_twice;
+    bool opened; /* that was told */
     bool busy; /* a callback of this call is on the stack */
     bool dead; /* cancelled while busy */
 };
@@ -79,6 +80,22 @@ static int on_data(struct http_request *req, const void *bytes, size_t len, void
     return -ECANCELED;
 }
 
+static void on_header(struct http_request *req, const char *name, const char *value, void *user)
+{
+    struct kube_call *call = user;
+
+    (void)name;
+    (void)value;
+    if (call->opened || !is_success(http_status(req)))
+        return;
+    call->opened = true;
+    call->busy = true;
+    call->x.opened(call->x.user);
+    call->busy = false;
+    if (call->dead)
+        kube_call_free(call);
+}
+
 static void deliver(struct kube_call *call, struct kube_result *result)
 {
     if (result->code < 0)
@@ -97,15 +114,17 @@ static void deliver_answer(struct kube_call *call, struct kube_result *result)
 {
     _cleanup_json_ struct json *answer = NULL;
     struct err err = ERR_INIT;
-    int r = call->answer.len > 0 ? json_parse(buf_str(&call->answer), call->answer.len, &answer, &err) : 0;
+    int r = call->answer.len > 0 ? json_parse_any(buf_str(&call->answer), call->answer.len, &answer, &err)
+                                 : 0;
 
     /* The tree is several times larger than the text: not both while the callback works. */
     if (r >= 0)
         buf_free(&call->answer);
     if (is_success(result->http) && !call->x.bytes) {
         if (r < 0 || !json_is_object(answer)) {
-            result->code = -EBADMSG;
-            (void)err_wrap(&err, EBADMSG, "the API server's answer is no JSON object");
+            result->code = r == -E2BIG || r == -ENOMEM ? r : -EBADMSG;
+            (void)err_wrap(&err, -result->code, "the API server's answer %s",
+                    r == -ENOMEM ? "cannot be read" : "is no JSON object");
             result->message = err_text(&err);
         } else {
             result->object = take_ptr(answer);
@@ -192,6 +211,7 @@ static int send_request(struct kube_call *call, struct err *err)
             .timeout = call->x.timeout,
             .max_body = call->x.bytes ? 0 : call->x.max_body,
             .own_connection = call->x.watch,
+            .on_header = call->x.opened ? on_header : NULL,
             .on_data = on_data,
             .on_done = on_done,
             .user = call,

@@ -159,7 +159,7 @@ int kube_request_start(struct kube_client *client, const struct kube_request *re
             .method = verbs[request->verb].method,
             .content_type = verbs[request->verb].content_type,
             .timeout = request->timeout ? request->timeout : REQUEST_TIMEOUT,
-            .max_body = LIMIT_API_OBJECT,
+            .max_body = LIMIT_API_ANSWER,
             .done = request->done,
             .user = request->user,
     };

@@ -57,6 +57,10 @@ struct kube_result {
 
 typedef void (*kube_done_fn)(struct kube_result *result, void *user);
 
+/* No API server answered at all: nothing listens, the way is cut, or a proxy in between said so (502, 503 or 504
+ * without Retry-After). Trying again costs no server anything. */
+bool kube_unreached(const struct kube_result *result);
+
 enum kube_verb {
     KUBE_GET,
     KUBE_CREATE,

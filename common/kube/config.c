@@ -108,16 +108,21 @@ int kube_read_token(const char *path, char **ret, struct err *err)
     return r < 0 ? err_wrap(err, r, "%s", path) : 0;
 }
 
-/* The namespace file is a courtesy of the kubelet: without it the pod's namespace is "default" to us. */
-static int read_namespace(const char *path, char **ret)
+/* The namespace file is a courtesy of the kubelet: without it the pod's namespace is "default" to us. One that cannot be
+ * read just now is not without it: a lease in another namespace would make two leaders. */
+static int read_namespace(const char *path, char **ret, struct err *err)
 {
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_NAMESPACE + 1);
     const char *text = "default";
+    int r = file_read_at(AT_FDCWD, path, &b, err);
 
-    if (file_read_at(AT_FDCWD, path, &b, NULL) >= 0 && b.len > 0)
+    if (r < 0 && err_is_passing(r))
+        return r;
+    err_clear(err);
+    if (r >= 0 && b.len > 0)
         text = buf_str(&b);
     *ret = strndup(text, strcspn(text, " \t\r\n"));
-    return *ret ? 0 : -ENOMEM;
+    return *ret ? 0 : err_set(err, ENOMEM, "%s", path);
 }
 
 static int service_url(const char *host, const char *port, char **ret, struct err *err)
@@ -154,7 +159,7 @@ static int fill_in_cluster(struct kube_config *config, const char *dir, struct e
     r = kube_read_pem(config->ca_file, &config->ca_pem, err);
     if (r < 0)
         return r;
-    return read_namespace(namespace_file, &config->namespace);
+    return read_namespace(namespace_file, &config->namespace, err);
 }
 
 int kube_config_in_cluster(

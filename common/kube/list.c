@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Paged lists: each page names the next by its continue token, and all pages are of one snapshot.
+ * Paged lists: each page names the next by its continue token, and all pages are of one snapshot. A page that is larger
+ * than the cap is asked for again with fewer items, since whoever may write objects decides how large they are; the next
+ * ones grow again.
  */
 #include "common/kube/list.h"
 
@@ -12,12 +14,14 @@
 
 #define PAGE_TIMEOUT ((usec_t)60 * USEC_PER_SEC)
 
-enum { PAGE_SIZE = 500 };
+enum { PAGE_SIZE = 500, PAGE_SHRINK = 8 };
 
 struct kube_list {
     struct kube_client *client;
     struct kube_list_spec spec; /* its strings are in path */
-    char *path; /* without continue token */
+    char *path; /* without limit and continue token */
+    char *token; /* of the page that is asked for; NULL: the first */
+    unsigned page_size;
     struct kube_call *call;
     unsigned restarts;
     bool busy;
@@ -28,6 +32,7 @@ static void list_free(struct kube_list *list)
 {
     (void)kube_call_cancel(list->call);
     free(list->path);
+    free(list->token);
     free(list);
 }
 
@@ -59,7 +64,7 @@ static void fail(struct kube_list *list, int code, const char *message)
 
 static void on_page(struct kube_result *result, void *user);
 
-static int ask_for_page(struct kube_list *list, const char *token, struct err *err)
+static int ask_for_page(struct kube_list *list, struct err *err)
 {
     _cleanup_buf_ struct buf path = BUF_INIT(LIMIT_API_PATH);
     struct kube_exchange x = {
@@ -69,13 +74,17 @@ static int ask_for_page(struct kube_list *list, const char *token, struct err *e
             .done = on_page,
             .user = list,
     };
+    char limit[16];
     int r = buf_puts(&path, list->path);
 
+    (void)snprintf(limit, sizeof(limit), "%u", list->page_size);
     if (r >= 0)
-        r = kube_query_add(&path, "continue", token);
+        r = kube_query_add(&path, "limit", limit);
+    if (r >= 0)
+        r = kube_query_add(&path, "continue", list->token);
     /* A continue token implies the version; the server refuses both together. The cache is for the first try
      * only: it was too old if the list has to begin again. */
-    if (r >= 0 && !token && list->spec.from_cache && list->restarts == 0)
+    if (r >= 0 && !list->token && list->spec.from_cache && list->restarts == 0)
         r = kube_query_add(&path, "resourceVersion", "0");
     if (r < 0)
         return err_set(err, r, "list of %s", list->spec.resource->plural);
@@ -83,13 +92,48 @@ static int ask_for_page(struct kube_list *list, const char *token, struct err *e
     return kube_exchange_start(list->client, &x, &list->call, err);
 }
 
-static void next_page(struct kube_list *list, const char *token)
+static void go_on(struct kube_list *list)
 {
     struct err err = ERR_INIT;
-    int r = ask_for_page(list, token, &err);
+    int r = ask_for_page(list, &err);
 
     if (r < 0)
         fail(list, r, err_text(&err));
+}
+
+/* token NULL: from the beginning */
+static void next_page(struct kube_list *list, const char *token)
+{
+    char *copy = token ? strdup(token) : NULL;
+
+    if (token && !copy) {
+        fail(list, -ENOMEM, "out of memory");
+        return;
+    }
+    free(list->token);
+    list->token = copy;
+    go_on(list);
+}
+
+static unsigned full_page(const struct kube_list *list)
+{
+    return list->spec.page_size ? list->spec.page_size : PAGE_SIZE;
+}
+
+/* False: a page of one item is too large. */
+static bool shrink(struct kube_list *list)
+{
+    unsigned fewer = list->page_size / PAGE_SHRINK;
+
+    if (list->page_size <= 1)
+        return false;
+    list->page_size = fewer ? fewer : 1;
+    return true;
+}
+
+static void grow(struct kube_list *list)
+{
+    list->page_size = list->page_size > full_page(list) / 2 ? full_page(list) : list->page_size * 2;
 }
 
 /* After a callback. False: the list was cancelled in it, and is gone now. */
@@ -134,6 +178,10 @@ static void on_page(struct kube_result *result, void *user)
             next_page(list, NULL);
         return;
     }
+    if (result->code == -E2BIG && shrink(list)) {
+        go_on(list);
+        return;
+    }
     if (result->code < 0) {
         finish(list, result, NULL);
         return;
@@ -149,6 +197,7 @@ static void on_page(struct kube_result *result, void *user)
     if (!give_items(list, items))
         return;
     if (*token) {
+        grow(list);
         next_page(list, token);
         return;
     }
@@ -159,13 +208,10 @@ static void on_page(struct kube_result *result, void *user)
 static int build_path(const struct kube_list_spec *spec, char **ret)
 {
     _cleanup_buf_ struct buf path = BUF_INIT(LIMIT_API_PATH);
-    char limit[16];
     int r = kube_resource_path(spec->resource, spec->namespace, NULL, NULL, &path);
 
     if (r < 0)
         return r;
-    (void)snprintf(limit, sizeof(limit), "%u", spec->page_size ? spec->page_size : PAGE_SIZE);
-    (void)kube_query_add(&path, "limit", limit);
     (void)kube_query_add(&path, "labelSelector", spec->label_selector);
     r = kube_query_add(&path, "fieldSelector", spec->field_selector);
     if (r < 0)
@@ -184,8 +230,9 @@ int kube_list_start(struct kube_client *client, const struct kube_list_spec *spe
         return err_set(err, ENOMEM, "list of %s", spec->resource->plural);
     list->client = client;
     list->spec = *spec;
+    list->page_size = full_page(list);
     r = build_path(spec, &list->path);
-    r = r < 0 ? err_set(err, r, "list of %s", spec->resource->plural) : ask_for_page(list, NULL, err);
+    r = r < 0 ? err_set(err, r, "list of %s", spec->resource->plural) : ask_for_page(list, err);
     if (r < 0) {
         list_free(list);
         return r;

@@ -16,6 +16,7 @@
 
 #define BACKOFF_MIN (800 * USEC_PER_MSEC)
 #define BACKOFF_MAX (30 * USEC_PER_SEC)
+#define UNREACHED_MAX (5 * USEC_PER_SEC) /* and up to a quarter more */
 #define BACKOFF_RESET (120 * USEC_PER_SEC) /* a watch that lived so long clears the record */
 #define LIVED (5 * USEC_PER_SEC) /* a watch that lived so long may be followed by the next at once */
 
@@ -32,6 +33,8 @@ struct kube_reflector {
     struct backoff backoff;
     struct err bad_item; /* the first item of this list that could not be stored */
     bool synced;
+    bool waiting; /* the timer is armed */
+    bool failing; /* no server was reached, and `recovered` was not called yet */
     bool busy;
     bool dead;
 };
@@ -95,16 +98,31 @@ static void retry(struct kube_reflector *r, const struct kube_result *failure, u
         if (!alive(r))
             return;
     }
+    r->waiting = delay > 0;
     if (delay > 0)
         (void)loop_timer_in(r->timer, delay);
     else
         go_on(r);
 }
 
+/* Trying again costs the server next to nothing: it was not reached, or the way to it broke during a watch. */
+static bool is_cheap(const struct kube_reflector *r, const struct kube_result *result)
+{
+    bool cut = result->code == -ECONNRESET || result->code == -EPROTO || result->code == -ETIMEDOUT;
+
+    return kube_unreached(result) || (r->version && cut);
+}
+
 static usec_t delay_after(struct kube_reflector *r, const struct kube_result *result, bool at_once)
 {
+    usec_t most = UNREACHED_MAX + UNREACHED_MAX / 4;
     usec_t delay = at_once ? 0 : backoff_next(&r->backoff);
 
+    if (is_cheap(r, result)) {
+        r->failing = true;
+        if (delay > most)
+            delay = UNREACHED_MAX + delay % (UNREACHED_MAX / 4);
+    }
     return delay > result->retry_after ? delay : result->retry_after;
 }
 
@@ -138,7 +156,7 @@ static void list_failed(struct kube_reflector *r, const struct kube_result *resu
 static void on_listed(const struct kube_result *result, const char *version, void *user)
 {
     struct kube_reflector *r = user;
-    bool first = !r->synced;
+    bool first = !r->synced, again = r->failing;
 
     r->list = NULL;
     if (result->code < 0) {
@@ -157,6 +175,9 @@ static void on_listed(const struct kube_result *result, const char *version, voi
     kube_store_replace_end(r->config.store, version);
     if (first && r->config.synced && !r->dead)
         r->config.synced(r->config.user);
+    r->failing = false;
+    if (again && r->config.recovered && !r->dead)
+        r->config.recovered(r->config.user);
     if (alive(r))
         go_on(r);
 }
@@ -205,6 +226,19 @@ static void on_event(enum kube_watch_type type, struct json *object, void *user)
     retry(r, &bad, delay_after(r, &bad, false));
 }
 
+static void on_opened(void *user)
+{
+    struct kube_reflector *r = user;
+
+    if (!r->failing)
+        return;
+    r->failing = false;
+    r->busy = true;
+    if (r->config.recovered)
+        r->config.recovered(r->config.user);
+    (void)alive(r);
+}
+
 static void on_watch_end(const struct kube_result *result, void *user)
 {
     struct kube_reflector *r = user;
@@ -227,6 +261,7 @@ static int start_watch(struct kube_reflector *r, struct err *err)
             .label_selector = r->label_selector,
             .field_selector = r->field_selector,
             .resource_version = r->version,
+            .opened = on_opened,
             .event = on_event,
             .done = on_watch_end,
             .user = r,
@@ -249,9 +284,18 @@ static void go_on(struct kube_reflector *r)
 
 static void on_timer(struct loop_source *src, usec_t now, void *data)
 {
+    struct kube_reflector *r = data;
+
     (void)src;
     (void)now;
-    go_on(data);
+    r->waiting = false;
+    go_on(r);
+}
+
+void kube_reflector_hurry(struct kube_reflector *r)
+{
+    if (r->waiting)
+        (void)loop_timer_in(r->timer, 0);
 }
 
 static int copy_text(const char *text, char **ret)

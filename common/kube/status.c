@@ -23,8 +23,8 @@ int kube_code_of(long http, const char *reason)
         return -EACCES;
     case 403:
         return -EPERM;
-    case 404:
-        return -ENOENT;
+    case 404: /* only in the API server's own words: a proxy's page says nothing about the object */
+        return strcmp(reason, "NotFound") == 0 ? -ENOENT : -EREMOTEIO;
     case 409:
         return strcmp(reason, "AlreadyExists") == 0 ? -EEXIST : -ESTALE;
     case 410:
@@ -35,6 +35,23 @@ int kube_code_of(long http, const char *reason)
         return -EAGAIN;
     default:
         return -EREMOTEIO;
+    }
+}
+
+bool kube_unreached(const struct kube_result *result)
+{
+    if (result->code == 0 || result->retry_after > 0)
+        return false;
+    switch (result->http) {
+    case 0:
+        return result->code != -ENOMEM && result->code != -EBADMSG && result->code != -E2BIG &&
+               result->code != -EINVAL;
+    case 502:
+    case 503:
+    case 504:
+        return true;
+    default:
+        return false;
     }
 }
 

@@ -3,7 +3,7 @@
  * The newest known state of each object (store.h).
  *
  * An object is one incarnation (uid) of a name. The cases of a put, by what is there under its name:
- *   nothing               added, unless its uid has been deleted
+ *   nothing               added, unless its uid has been deleted since that version
  *   the same uid          modified, when the version is higher
  *   another uid           the one with the higher version is the living one: an older put is dropped, by a
  *                         newer one the old incarnation is deleted first
@@ -19,17 +19,23 @@
 /* Longer than any request's deadline, so that no answer can be older. */
 #define TOMBSTONE_AGE ((usec_t)600 * USEC_PER_SEC)
 
-enum { KEY_MAX = LIMIT_NAMESPACE + 1 + LIMIT_NAME + 1 };
+enum { KEY_MAX = LIMIT_NAMESPACE + 1 + LIMIT_NAME + 1, VERSION_TEXT = 24 };
 
 struct entry {
     struct json *object;
     uint64_t generation; /* of the list that mentioned it last */
 };
 
+struct tombstone {
+    usec_t since;
+    char version[]; /* of the deletion, or a later one */
+};
+
 struct kube_store {
     struct kube_store_config config;
     struct map *objects; /* "namespace/name" or "name" -> struct entry */
-    struct map *tombstones; /* uid -> usec_t, oldest first */
+    struct map *tombstones; /* uid -> struct tombstone, oldest first */
+    char unburied[VERSION_TEXT]; /* of the last deletion for which there was no memory; "" after a list */
     uint64_t generation;
     bool synced;
 };
@@ -118,36 +124,59 @@ static void report(
 static void trim_tombstones(struct kube_store *store, usec_t now)
 {
     map_for_each (e, store->tombstones) {
-        const usec_t *since = e->value;
+        const struct tombstone *t = e->value;
 
-        if (map_size(store->tombstones) < LIMIT_TOMBSTONES && now < usec_add(*since, TOMBSTONE_AGE))
+        if (map_size(store->tombstones) < LIMIT_TOMBSTONES && now < usec_add(t->since, TOMBSTONE_AGE))
             return;
         map_remove(store->tombstones, e->key);
     }
 }
 
-static void bury(struct kube_store *store, const char *uid)
+/* Nothing of that uid up to that version lives. One that is later is no late answer: a watch with a selector tells an
+ * object that is selected no more as deleted, and it may be selected again. */
+static bool is_buried(const struct kube_store *store, const char *uid, const char *version)
 {
-    usec_t now = clock_monotonic();
-    usec_t *since;
+    const struct tombstone *t = map_get(store->tombstones, uid);
 
-    trim_tombstones(store, now);
-    if (map_has(store->tombstones, uid))
-        return;
-    since = malloc(sizeof(*since));
-    if (!since)
-        return;
-    *since = now;
-    if (map_put(store->tombstones, uid, since) < 0)
-        free(since);
+    return t && kube_version_compare(version, t->version) <= 0;
 }
 
-static void drop(struct kube_store *store, const char *key)
+static int bury(struct kube_store *store, const char *uid, const char *version)
+{
+    size_t len = strlen(version) + 1;
+    usec_t now = clock_monotonic();
+    struct tombstone *t;
+
+    trim_tombstones(store, now);
+    if (is_buried(store, uid, version))
+        return 0;
+    t = malloc(sizeof(*t) + len);
+    if (!t)
+        return -ENOMEM;
+    t->since = now;
+    memcpy(t->version, version, len);
+    map_remove(store->tombstones, uid);
+    if (map_put(store->tombstones, uid, t) < 0) {
+        free(t);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+/* A deletion that the watch told. It tells every change in order, so what is not there by now, and is not newer, is dead:
+ * that is remembered where there is no memory for this one. */
+static void bury_told(struct kube_store *store, const struct identity *id)
+{
+    if (bury(store, id->uid, id->version) < 0 && strlen(id->version) < VERSION_TEXT)
+        memcpy(store->unburied, id->version, strlen(id->version) + 1);
+}
+
+static void drop(struct kube_store *store, const char *key, const char *version)
 {
     struct entry *entry = map_steal(store->objects, key);
     const char *uid = json_str(entry->object, "metadata.uid");
 
-    bury(store, uid);
+    (void)bury(store, uid, version);
     report(store, KUBE_DELETED, entry->object, NULL);
     entry_free(entry);
 }
@@ -195,12 +224,12 @@ int kube_store_put(struct kube_store *store, struct json *object, struct err *er
     bool newer, same;
     int r = identify(object, &id, err);
 
-    if (r < 0 || map_has(store->tombstones, id.uid)) {
+    if (r < 0 || is_buried(store, id.uid, id.version)) {
         (void)json_free(object);
         return r < 0 ? r : 0;
     }
     entry = map_get(store->objects, id.key);
-    newer = true;
+    newer = entry || kube_version_compare(id.version, store->unburied) > 0;
     same = false;
     if (entry) {
         entry->generation = store->generation;
@@ -215,7 +244,7 @@ int kube_store_put(struct kube_store *store, struct json *object, struct err *er
     if (same)
         return replace(store, entry, object);
     if (entry)
-        drop(store, id.key);
+        drop(store, id.key, id.version);
     return add(store, id.key, object, err);
 }
 
@@ -228,15 +257,14 @@ int kube_store_delete(struct kube_store *store, const struct json *last)
         return 0;
     entry = map_get(store->objects, id.key);
     if (entry && strcmp(id.uid, json_str(entry->object, "metadata.uid")) != 0) {
-        bury(store, id.uid);
+        bury_told(store, &id);
         if (kube_version_compare(id.version, json_str(entry->object, "metadata.resourceVersion")) < 0)
             return 0;
     }
-    if (!entry) {
-        bury(store, id.uid);
+    bury_told(store, &id);
+    if (!entry)
         return 0;
-    }
-    drop(store, id.key);
+    drop(store, id.key, id.version);
     return 1;
 }
 
@@ -277,6 +305,7 @@ bool kube_store_synced(const struct kube_store *store)
 void kube_store_replace_begin(struct kube_store *store)
 {
     store->generation++;
+    store->unburied[0] = '\0'; /* what a list has is alive */
 }
 
 void kube_store_replace_end(struct kube_store *store, const char *list_version)
@@ -287,7 +316,7 @@ void kube_store_replace_end(struct kube_store *store, const char *list_version)
 
         if (entry->generation != store->generation &&
                 kube_version_compare(json_str(entry->object, "metadata.resourceVersion"), list_version) <= 0)
-            drop(store, e->key);
+            drop(store, e->key, list_version);
     }
     store->synced = true;
 }

@@ -5,8 +5,8 @@
  * Objects come from a reflector (list and watch) and from the answers of our own writes (kube_store_put), in
  * any order. An object replaces the one of its name only when its resourceVersion is higher, so the answer of
  * a write can be put in at once and the watch event of an earlier change that comes late does not take it
- * back. The uid of a deleted object is remembered for some minutes, so that a late answer cannot bring it
- * back to life.
+ * back. The uid of a deleted object is remembered for some minutes with the version of its end, so that a late
+ * answer cannot bring it back to life.
  *
  * Resource versions are compared as numbers: the API server promises that since Kubernetes 1.35 (KEP-5504)
  * and has given etcd revisions ever since before.
@@ -42,7 +42,7 @@ DEFINE_CLEANUP_FUNC(struct kube_store *, kube_store_free);
 #define _cleanup_kube_store_ _cleanup_(kube_store_freep)
 
 /* Takes the object in every case. Returns 1 when the store changed, 0 when the object is not newer than what
- * is known or was deleted, -EBADMSG when it has no name, uid or resourceVersion, -E2BIG when the store is
+ * is known or than its deletion, -EBADMSG when it has no name, uid or resourceVersion, -E2BIG when the store is
  * full, -ENOMEM. */
 int kube_store_put(struct kube_store *store, struct json *object, struct err *err);
 

@@ -79,6 +79,17 @@ static int on_bytes(const void *bytes, size_t len, void *user)
     return r;
 }
 
+static void on_opened(void *user)
+{
+    struct kube_watch *watch = user;
+
+    watch->busy = true;
+    watch->spec.opened(watch->spec.user);
+    watch->busy = false;
+    if (watch->dead)
+        watch_free(watch);
+}
+
 static void on_done(struct kube_result *result, void *user)
 {
     struct kube_watch *watch = user;
@@ -126,6 +137,7 @@ int kube_watch_start(struct kube_client *client, const struct kube_watch_spec *s
             .method = "GET",
             .timeout = (usec_t)(timeout_s + OVERTIME_S) * USEC_PER_SEC,
             .watch = true,
+            .opened = spec->opened ? on_opened : NULL,
             .bytes = on_bytes,
             .done = on_done,
             .user = watch,

@@ -26,6 +26,7 @@ struct kube_watch_spec {
     const char *field_selector;
     const char *resource_version; /* events after this one */
 
+    void (*opened)(void *user); /* the server has begun to answer. May be NULL */
     /* object is the callback's (json_free it). */
     void (*event)(enum kube_watch_type type, struct json *object, void *user);
     /* The watch ended, and is gone. code 0: in order (the server's time was up, or it went away between two

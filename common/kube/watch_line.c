@@ -82,7 +82,7 @@ int watch_event_parse(const char *line, size_t len, enum kube_watch_type *ret_ty
     _cleanup_json_ struct json *event = NULL;
     const char *type;
     struct json *object;
-    int r = json_parse(line, len, &event, err);
+    int r = json_parse_any(line, len, &event, err);
 
     if (r < 0)
         return r == -ENOMEM ? r : err_wrap(err, EBADMSG, "a watch event");

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Requests and lists against a fake API server.
+ * Requests against a fake API server (lists: test_kube_list.c).
  */
 #include "test/unit/fake_http.h"
+#include "test/unit/json_text.h"
 
 #include "common/kube/internal.h"
-#include "common/kube/list.h"
 
 static struct loop *loop;
 static struct fake_server server;
@@ -94,14 +94,6 @@ static void on_done(struct kube_result *result, void *user)
     snprintf(s->answer, sizeof(s->answer), "%s", buf_str(&b));
 }
 
-static struct json *parse(const char *text)
-{
-    struct json *root = NULL;
-
-    cr_assert_eq(json_parse(text, strlen(text), &root, NULL), 0);
-    return root;
-}
-
 static struct seen run(struct kube_request *req)
 {
     struct seen s = {0};
@@ -136,7 +128,7 @@ Test(kube_client, get)
 
 Test(kube_client, writes)
 {
-    _cleanup_json_ struct json *body = parse("{\"a\":1}");
+    _cleanup_json_ struct json *body = parsed("{\"a\":1}");
     static const struct {
         enum kube_verb verb;
         const char *name, *sub, *got, *type;
@@ -413,148 +405,4 @@ Test(kube_client, free_the_client_in_done)
     req.user = &done;
     cr_assert_eq(kube_request_start(client, &req, NULL, NULL), 0);
     cr_assert(fake_wait(loop, &done, 5 * USEC_PER_SEC));
-}
-
-/* --- lists -----------------------------------------------------------------------------------------------
- */
-
-struct listing {
-    bool done;
-    int code;
-    char items[512];
-    char version[64];
-    int restarts;
-    int cancel_at; /* cancel when that many items came */
-    int n;
-    struct kube_list *list;
-};
-
-static void on_item(const struct json *item, void *user)
-{
-    struct listing *l = user;
-
-    snprintf(l->items + strlen(l->items), sizeof(l->items) - strlen(l->items), "%s ",
-            json_str(item, "metadata.name"));
-    if (++l->n == l->cancel_at)
-        l->list = kube_list_cancel(l->list);
-}
-
-static void on_restart(void *user)
-{
-    struct listing *l = user;
-
-    l->restarts++;
-    l->items[0] = '\0';
-}
-
-static void on_listed(const struct kube_result *result, const char *version, void *user)
-{
-    struct listing *l = user;
-
-    l->done = true;
-    l->code = result->code;
-    snprintf(l->version, sizeof(l->version), "%s", version ? version : "none");
-}
-
-static void start_list(struct listing *l, bool from_cache)
-{
-    const struct kube_list_spec spec = {.resource = &kube_pods,
-            .label_selector = "a=b,c in (d)",
-            .page_size = 2,
-            .from_cache = from_cache,
-            .item = on_item,
-            .restart = on_restart,
-            .done = on_listed,
-            .user = l};
-    struct err err = ERR_INIT;
-
-    cr_assert_eq(kube_list_start(client, &spec, &l->list, &err), 0, "%s", err_text(&err));
-}
-
-static char paths[4096];
-static bool expire_always;
-
-/* Two pages; the token of the second is good only from the second list on. */
-static void serve_pages(struct fake_conn *c, const struct fake_request *req, void *user)
-{
-    static int lists;
-
-    (void)user;
-    snprintf(paths + strlen(paths), sizeof(paths) - strlen(paths), "%s\n", req->path);
-    if (!strstr(req->path, "continue=")) {
-        lists++;
-        fake_reply(c, 200, "",
-                "{\"metadata\":{\"resourceVersion\":\"7\",\"continue\":\"t=/+\"},"
-                "\"items\":[{\"metadata\":{\"name\":\"a\"}},{\"metadata\":{\"name\":\"b\"}}]}");
-    } else if (lists == 1 || expire_always) {
-        fake_reply(c, 410, "", STATUS(410, "Expired", "too old"));
-    } else {
-        fake_reply(c, 200, "",
-                "{\"metadata\":{\"resourceVersion\":\"8\"},\"items\":[{\"metadata\":{\"name\":\"c\"}}]}");
-    }
-}
-
-Test(kube_client, list_in_pages_with_a_410_in_the_middle)
-{
-    struct listing l = {0};
-
-    server.handler = serve_pages;
-    start_list(&l, true);
-    cr_assert(fake_wait(loop, &l.done, 5 * USEC_PER_SEC));
-    cr_assert_eq(l.code, 0);
-    cr_assert_eq(l.restarts, 1);
-    cr_assert_str_eq(l.items, "a b c ");
-    cr_assert_str_eq(l.version, "8");
-    cr_assert_str_eq(paths,
-            "/api/v1/pods?limit=2&labelSelector=a%3Db%2Cc%20in%20%28d%29&resourceVersion=0\n"
-            "/api/v1/pods?limit=2&labelSelector=a%3Db%2Cc%20in%20%28d%29&continue=t%3D%2F%2B\n"
-            "/api/v1/pods?limit=2&labelSelector=a%3Db%2Cc%20in%20%28d%29\n"
-            "/api/v1/pods?limit=2&labelSelector=a%3Db%2Cc%20in%20%28d%29&continue=t%3D%2F%2B\n");
-}
-
-Test(kube_client, list_that_never_gets_through)
-{
-    struct listing l = {0};
-
-    server.handler = serve_pages;
-    expire_always = true;
-    start_list(&l, false);
-    cr_assert(fake_wait(loop, &l.done, 5 * USEC_PER_SEC));
-    cr_assert_eq(l.code, -ESTALE);
-    cr_assert_str_eq(l.version, "none");
-    cr_assert_eq(l.restarts, 3);
-}
-
-Test(kube_client, list_cancelled_by_its_item_callback)
-{
-    struct listing l = {.cancel_at = 1};
-    struct kube_request req = get_pod();
-
-    server.handler = serve_pages;
-    start_list(&l, false);
-    while (l.n == 0)
-        (void)loop_turn(loop, 10 * USEC_PER_MSEC);
-    (void)run(&req);
-    cr_assert_eq(l.n, 1);
-    cr_assert_not(l.done);
-}
-
-Test(kube_client, lists_that_are_none)
-{
-    static const char *const bodies[] = {
-            "{}", "{\"items\":[]}", "{\"metadata\":{\"resourceVersion\":\"1\"},\"items\":7}"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
-        struct listing l = {0};
-
-        answer_body = bodies[i];
-        start_list(&l, false);
-        cr_assert(fake_wait(loop, &l.done, 5 * USEC_PER_SEC));
-        cr_assert_eq(l.code, -EBADMSG, "%s", bodies[i]);
-    }
-    struct listing l = {0};
-    answer_body = "{\"metadata\":{\"resourceVersion\":\"1\"},\"items\":null}";
-    start_list(&l, false);
-    cr_assert(fake_wait(loop, &l.done, 5 * USEC_PER_SEC));
-    cr_assert_eq(l.code, 0);
 }

@@ -9,14 +9,7 @@
 #include "common/base/limits.h"
 #include "common/base/utf8.h"
 #include "common/kube/event.h"
-
-static struct json *parse(const char *text)
-{
-    struct json *root = NULL;
-
-    cr_assert_eq(json_parse(text, strlen(text), &root, NULL), 0);
-    return root;
-}
+#include "test/unit/json_text.h"
 
 static struct kube_event about(const struct json *object)
 {
@@ -31,8 +24,8 @@ static struct kube_event about(const struct json *object)
 Test(kube_event, all_fields)
 {
     _cleanup_json_ struct json *object =
-            parse("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\","
-                  "\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"7\"}}");
+            parsed("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\","
+                   "\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"7\"}}");
     struct kube_event spec = about(object);
     _cleanup_json_ struct json *event = NULL;
     _cleanup_buf_ struct buf b = BUF_INIT(4096);
@@ -60,7 +53,7 @@ Test(kube_event, all_fields)
 
 Test(kube_event, object_of_a_list_and_cluster_scoped)
 {
-    _cleanup_json_ struct json *object = parse("{\"metadata\":{\"name\":\"node\"}}");
+    _cleanup_json_ struct json *object = parsed("{\"metadata\":{\"name\":\"node\"}}");
     struct kube_event spec = about(object);
 
     cr_assert_null(kube_event_new(&spec), "no kind");
@@ -71,7 +64,7 @@ Test(kube_event, object_of_a_list_and_cluster_scoped)
     cr_assert_str_eq(json_str(event, "involvedObject.kind"), "Node");
     cr_assert_str_eq(json_str(event, "type"), "Normal");
     cr_assert_null(json_str(event, "involvedObject.namespace"));
-    _cleanup_json_ struct json *nameless = parse("{\"kind\":\"Pod\",\"metadata\":{}}");
+    _cleanup_json_ struct json *nameless = parsed("{\"kind\":\"Pod\",\"metadata\":{}}");
     struct kube_event bad = about(nameless);
     cr_assert_null(kube_event_new(&bad));
 }
@@ -85,7 +78,7 @@ Test(kube_event, long_names_and_texts)
     name[235] = '.';
     name[234] = '-';
     snprintf(text, sizeof(text), "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\"}}", name);
-    _cleanup_json_ struct json *object = parse(text);
+    _cleanup_json_ struct json *object = parsed(text);
     struct kube_event spec = about(object);
     for (size_t i = 0; i + 3 < sizeof(message); i += 3)
         memcpy(message + i, "\xe2\x82\xac", 4);

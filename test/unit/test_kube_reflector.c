@@ -4,6 +4,7 @@
  */
 #include "test/unit/fake_http.h"
 
+#include "common/base/limits.h"
 #include "common/kube/internal.h"
 #include "common/kube/reflector.h"
 
@@ -359,7 +360,7 @@ Test(kube_reflector, a_long_event_is_refused_not_waited_for)
 {
     static const struct step script[] = {
             {.kind = LIST, .body = ""}, {.kind = WATCH}, {.kind = LIST, .body = ""}, {.kind = WATCH}};
-    static char block[5 << 20];
+    static char block[LIMIT_WATCH_LINE + MIB];
     char expected[64];
 
     start(script, ARRAY_SIZE(script));

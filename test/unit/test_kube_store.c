@@ -114,10 +114,23 @@ Test(kube_store, the_dead_stay_dead)
 {
     cr_assert_eq(put("a", "u1", "5"), 1);
     cr_assert_eq(del("a", "u1", "6"), 1);
-    cr_assert_eq(put("a", "u1", "7"), 0, "a late answer brought it back");
+    cr_assert_eq(put("a", "u1", "6"), 0, "a late answer brought it back");
     cr_assert_eq(del("b", "u2", "8"), 0, "never known");
-    cr_assert_eq(put("b", "u2", "7"), 0, "deleted before it was seen");
+    cr_assert_eq(put("b", "u2", "8"), 0, "deleted before it was seen");
     cr_assert_eq(put("a", "u3", "9"), 1, "a new one of the name is another object");
+}
+
+/* A watch with a label selector tells of an object that lost the label as deleted. */
+Test(kube_store, what_was_only_not_selected_comes_back)
+{
+    cr_assert_eq(put("a", "u1", "5"), 1);
+    cr_assert_eq(del("a", "u1", "6"), 1);
+    told[0] = '\0';
+    cr_assert_eq(put("a", "u1", "9"), 1, "its label was put back");
+    cr_assert_str_eq(told, "A a/u1@9;");
+    cr_assert_eq(del("a", "u1", "10"), 1);
+    cr_assert_eq(put("a", "u1", "9"), 0, "the later end counts");
+    cr_assert_eq(put("a", "u1", "11"), 1);
 }
 
 Test(kube_store, new_incarnation_before_the_old_ones_end)
@@ -149,9 +162,9 @@ Test(kube_store, tombstones_are_capped)
         cr_assert_eq(del("a", uid, "6"), 1);
         told[0] = '\0';
     }
-    cr_assert_eq(put("a", "u20", "7"), 0);
-    cr_assert_eq(put("a", "u4000", "7"), 0);
-    cr_assert_eq(put("a", "u0", "7"), 1, "the oldest makes room");
+    cr_assert_eq(put("a", "u20", "6"), 0);
+    cr_assert_eq(put("a", "u4000", "6"), 0);
+    cr_assert_eq(put("a", "u0", "6"), 1, "the oldest makes room");
 }
 
 Test(kube_store, slimmed)

@@ -141,6 +141,18 @@ Test(kube_watch_line, events)
     }
 }
 
+/* What whoever may write one object can put into it must not end the watch of all. */
+Test(kube_watch_line, event_of_an_object_that_is_hard_to_read)
+{
+    _cleanup_json_ struct json *object = NULL;
+    enum kube_watch_type type;
+
+    cr_assert_eq(
+            parse("{\"type\":\"ADDED\",\"object\":{\"a\":\"\\u0000\",\"b\":\"c\"}}", &type, &object, NULL),
+            0);
+    cr_assert_str_eq(json_str(object, "b"), "c");
+}
+
 Test(kube_watch_line, not_events)
 {
     static const char *const bad[] = {"", "x", "{", "[]", "{}", "{\"type\":\"ADDED\"}", "{\"object\":{}}",
