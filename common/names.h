@@ -20,6 +20,11 @@
 #define SC_PAUSE_FILE "pause"
 #define SC_EXECWRAP_FILE "execwrap"
 
+/* Attach mode Pivot: the directory in a consumer's volume where the new root is until it is the root, and then the
+ * old one for a moment. */
+#define SC_OLD_ROOT_NAME "old-root"
+#define SC_OLD_ROOT_DIR SC_MOUNT_DIR "/" SC_OLD_ROOT_NAME
+
 /* Attach mode Chroot, in a container's own root: where the preserved root is, and the agent's read-only tmpfs
  * with execwrap, the id of the mount that the preserved root is, and the links that lie over the PATH's
  * directories. */
@@ -41,6 +46,18 @@
 #define SC_ATTR_CONTAINERS "containers" /* comma-separated container names that have a preserved root */
 #define SC_ATTR_READONLY "readOnlyRoots" /* comma-separated: roots given read-only to their container */
 #define SC_ATTR_ATTACH "attach" /* Pivot | Chroot */
+#define SC_ATTR_PERSISTENCE "persistence" /* Node, on all three kinds of volumes; absent: Provider */
+#define SC_ATTR_ROOT "root" /* provider, persistence Node: new | kept */
+#define SC_ATTR_SIZE_LIMIT "sizeLimit" /* provider, persistence Node: bytes, decimal; absent: none */
+#define SC_ATTR_USE \
+    "sizeUse" /* provider, with a sizeLimit: what was told of a limit that is watched; absent: nothing */
+#define SC_USE_WITHIN "within"
+#define SC_USE_EXCEEDED "exceeded"
+#define SC_USE_UNKNOWN "unknown"
+#define SC_PERSISTENCE_PROVIDER "Provider"
+#define SC_PERSISTENCE_NODE "Node"
+#define SC_ROOT_NEW "new" /* no root of this instance has ever been used */
+#define SC_ROOT_KEPT "kept" /* one was: it must be there */
 #define SC_ROLE_PROVIDER "provider"
 #define SC_ROLE_CONSUMER "consumer"
 #define SC_ROLE_RECLAIM "reclaim"
@@ -64,16 +81,25 @@
 #define SC_MANAGED_BY "sc-controller"
 #define SC_ANNOTATION_FINAL_CPU SC_GROUP "/final-cpu" /* of a provider pod that begins larger */
 #define SC_ANNOTATION_TEMPLATE_HASH SC_GROUP "/template-hash"
+#define SC_ANNOTATION_GENERATION SC_GROUP "/generation" /* of the SC that a consumer pod was made for */
 
 /* Node label by the CSI topology answer: the kubelet writes it, consumers require it. */
 #define SC_TOPOLOGY_KEY SC_GROUP "/node"
 #define SC_TOPOLOGY_VALUE "v1"
+/* Kubernetes': an administrator's word that the node is off and what ran there has ended. */
+#define SC_TAINT_OUT_OF_SERVICE "node.kubernetes.io/out-of-service"
 
 /* On the node */
 #define SC_STATE_DIR "/var/lib/stoppablecontainer"
 #define SC_VOLUMES_DIR "volumes"
 #define SC_INSTANCES_DIR "instances"
 #define SC_ROOTFS_DIR "rootfs"
+/* Persistence Node: the root's own directories and the record that makes it a kept one, beside rootfs; and
+ * where an instance's directory is moved to, to be removed. */
+#define SC_UPPER_DIR "upper"
+#define SC_WORK_DIR "work"
+#define SC_RECORD_FILE "root.json"
+#define SC_TRASH_DIR "trash"
 
 /* Phases (SC and SCI) */
 #define SC_PHASE_PENDING "Pending"
@@ -86,9 +112,23 @@
 #define SC_PHASE_SUCCEEDED "Succeeded"
 #define SC_PHASE_FAILED "Failed"
 
+/* Why the agent refuses a provider its root for good, in persistence Node: the termination message of the
+ * provider's container is "REASON: sentence". */
+#define SC_REASON_ROOT_MISSING "RootMissing"
+#define SC_REASON_IMAGE_CHANGED "ImageChanged"
+#define SC_REASON_ROOT_UNUSABLE "RootUnusable"
+#define SC_REASON_ROOT_HELD "RootHeld" /* an earlier mount of it is still there: asked again */
+
+/* What the agent ends a provider for to have it told, no refusal: the next provider's SC_ATTR_USE says that it
+ * was. The limit is only watched, and kept; it is passed; the use cannot be counted. */
+#define SC_REASON_LIMIT_WATCHED "SizeLimitWatched"
+#define SC_REASON_LIMIT_EXCEEDED "SizeLimitExceeded"
+#define SC_REASON_USE_UNKNOWN "SizeUnknown"
+
 /* Conditions */
 #define SC_COND_READY "Ready"
 #define SC_COND_SCHEDULED "Scheduled"
 #define SC_COND_ROOTFS_INTACT "RootfsIntact"
 #define SC_COND_RESTART_REQUIRED "RestartRequired"
 #define SC_COND_HONORED "Honored"
+#define SC_COND_WITHIN_LIMIT "WithinSizeLimit" /* there only where the sizeLimit is watched */

@@ -63,14 +63,16 @@ _Static_assert(
 #define STATX_WANT_MOUNT_ID 0x1000U
 #define STATX_IS_MOUNT_ROOT 0x2000U
 
-/* 0: not known, or not the root of a mount. */
-static uint64_t mount_of(int fd)
+/* False: it is not, or (with *ret_why) that cannot be asked. */
+static bool is_mount(int fd, uint64_t id, const char **ret_why)
 {
     struct statx_answer a = {0};
 
-    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_WANT_MOUNT_ID, &a) < 0)
-        return 0;
-    return (a.mask & STATX_WANT_MOUNT_ID) && (a.attributes & STATX_IS_MOUNT_ROOT) ? a.mount_id : 0;
+    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_WANT_MOUNT_ID, &a) < 0) {
+        *ret_why = "it cannot be looked at: is the system call statx forbidden?";
+        return false;
+    }
+    return (a.mask & STATX_WANT_MOUNT_ID) && (a.attributes & STATX_IS_MOUNT_ROOT) && a.mount_id == id;
 }
 
 static bool is_trusted(int fd)
@@ -115,10 +117,11 @@ static int open_root(const char **ret_why)
     if (fd < 0)
         return -1;
     marked = read_mark();
-    if (marked != 0 && mount_of(fd) == marked)
-        return fd;
-    if (marked != 0)
+    if (marked != 0) {
         *ret_why = "what is at " SC_CHROOT_ROOT " is not what the node agent attached";
+        if (is_mount(fd, marked, ret_why))
+            return fd;
+    }
     close(fd);
     return -1;
 }
@@ -225,7 +228,7 @@ static int execute(const struct wish *w)
 int enter(int argc, char **argv)
 {
     struct wish w = {.workdir = "", .argv = NULL};
-    const char *why = "its files cannot be settled";
+    const char *why = "other files cannot be closed: is the system call close_range forbidden?";
     bool wished = read_wish(argc, argv, &w), in = false;
     int root;
 

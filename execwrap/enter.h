@@ -19,7 +19,8 @@
  *   2. /rootfs is opened, O_PATH and not through a link. It must be the root of the mount whose id the agent
  *      wrote into the mark, and the mark must be a plain file of root's on a tmpfs that is mounted
  *      read-only: what nobody can make who may not mount in the machine's user namespace. In another one
- *      root's files belong to nobody: refused
+ *      root's files belong to nobody: refused. Who mounts a mark of their own in a user namespace of their
+ *      own gets what the capability is worth there, and that its maker has already
  *   3. fchdir there, chroot("."), chdir("/"). Nothing is looked up by name between the check and the chroot
  *   4. found setuid or setgid, which it never is: back to the real ids. Groups are not changed by an exec.
  *      Unless the caller is root: permitted, effective, inheritable and ambient set emptied. Both are read

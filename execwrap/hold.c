@@ -47,6 +47,16 @@ static void on_signal(struct holder *h, int signo)
         link_hurry(&h->link);
 }
 
+/* A refusal that begins with a reason ("RootMissing: ...") is the whole of what is said: the controller reads
+ * the reason from the termination message's first word. */
+static void say_refusal(const struct holder *h, const char *text)
+{
+    if (text[0] >= 'A' && text[0] <= 'Z')
+        SAY(h->log, text);
+    else
+        SAY(h->log, "pause: the node agent refused to hold this root: ", text);
+}
+
 /* True when pause is to end, with *ret_code. */
 static bool on_reply(struct holder *h, const struct wire_reply *p, int *ret_code)
 {
@@ -59,7 +69,7 @@ static bool on_reply(struct holder *h, const struct wire_reply *p, int *ret_code
         return true;
     }
     if (p->type == WIRE_REFUSED && !p->retryable) {
-        SAY(h->log, "pause: the node agent refused to hold this root: ", p->text);
+        say_refusal(h, p->text);
         *ret_code = 1;
         return true;
     }

@@ -2,6 +2,7 @@
 #include "execwrap/link.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
@@ -24,9 +25,24 @@ static int64_t now_ms(uint32_t *ret_jitter)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* The directory of the socket, and the socket's name in it. */
+static int open_directory(const char *path, const char **ret_name)
+{
+    const char *slash = strrchr(path, '/');
+    char dir[PATH_MAX];
+
+    if (!slash || slash == path || (size_t)(slash - path) >= sizeof dir)
+        return -EBADF;
+    memcpy(dir, path, (size_t)(slash - path));
+    dir[slash - path] = '\0';
+    *ret_name = slash + 1;
+    return open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
 void link_init(struct link *l, const char *path, uint8_t *buf, size_t cap)
 {
     *l = (struct link){.path = path, .fd = -EBADF};
+    l->directory = open_directory(path, &l->name);
     wire_reader_init(&l->reader, buf, cap);
 }
 
@@ -62,35 +78,61 @@ void link_close(struct link *l)
     wire_reader_init(&l->reader, l->reader.buf, l->reader.cap);
 }
 
+/* Whether an error is one that a restart of the agent does not explain. ENOSYS, and EPERM of a call that
+ * needs no permission: a seccomp profile of the pod's. */
+static bool is_lasting(int error)
+{
+    return error == EACCES || error == EPERM || error == ENOTDIR || error == ELOOP || error == EPROTOTYPE ||
+           error == ENAMETOOLONG || error == ENOSYS || error == EAFNOSUPPORT;
+}
+
 void link_send(struct link *l, const struct wire_request *q)
 {
-    if (wire_send(l->fd, q) < 0)
+    int rc = wire_send(l->fd, q);
+
+    if (rc < 0)
         link_drop(l);
+    l->unsendable = is_lasting(-rc) ? -rc : 0;
+}
+
+static int connect_to(int fd, const char *path)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+
+    if (len >= sizeof addr.sun_path)
+        return -ENAMETOOLONG;
+    memcpy(addr.sun_path, path, len);
+    return connect(fd, (const struct sockaddr *)&addr, sizeof addr) < 0 ? -errno : 0;
+}
+
+/* Through the directory as it was at the start, whatever is mounted over it now. The working directory is "/"
+ * again afterwards: the agent moves only processes that are there. */
+static int connect_below(const struct link *l)
+{
+    int rc;
+
+    if (fchdir(l->directory) < 0)
+        return -errno;
+    rc = connect_to(l->fd, l->name);
+    return chdir("/") < 0 ? -errno : rc;
 }
 
 /* Non-blocking: connect to a unix socket waits where the backlog is full, and then no signal would be seen.
  */
 static int link_connect(struct link *l)
 {
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    size_t len = strlen(l->path);
+    int rc;
 
-    if (len >= sizeof addr.sun_path)
-        return -ENAMETOOLONG;
-    memcpy(addr.sun_path, l->path, len);
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0)
         return -errno;
-    if (connect(l->fd, (const struct sockaddr *)&addr, sizeof addr) < 0)
-        return -errno;
-    return 0;
-}
-
-/* Whether an error of connect is one that a restart of the agent does not explain. */
-static bool is_lasting(int error)
-{
-    return error == EACCES || error == EPERM || error == ENOTDIR || error == ELOOP || error == EPROTOTYPE ||
-           error == ENAMETOOLONG;
+    rc = connect_to(l->fd, l->path);
+    /* A worker of the agent's that was killed at the wrong moment has left half of a new root over it, which
+     * only the next attempt removes: it must still be possible to ask for that. */
+    if (rc == -ENOENT && l->directory >= 0)
+        rc = connect_below(l);
+    return rc;
 }
 
 /* ms until the next attempt to connect; -1 while there is a connection. */
@@ -125,14 +167,28 @@ static bool receive(struct link *l, enum link_event *ret_event, struct link_news
     return rc == -EPROTO || rc == -EMSGSIZE || rc == -EPROTONOSUPPORT;
 }
 
+static enum link_event denied(const char *what, int error, struct link_news *ret_news)
+{
+    ret_news->what = what;
+    ret_news->number = error;
+    return LINK_DENIED;
+}
+
 enum link_event link_wait(struct link *l, const struct signals *s, struct link_news *ret_news)
 {
     for (;;) {
         struct pollfd p[2] = {{.fd = s->fd, .events = POLLIN}, {.fd = l->fd, .events = POLLIN}};
         enum link_event event;
+        int error = l->unsendable;
 
-        if (poll(p, 2, time_left(l)) < 0)
+        l->unsendable = 0;
+        if (error)
+            return denied("send to", error, ret_news);
+        if (poll(p, 2, time_left(l)) < 0) {
+            if (is_lasting(errno))
+                return denied("wait for", errno, ret_news);
             continue;
+        }
         if (p[0].revents) {
             ret_news->number = signals_next(s);
             if (ret_news->number)
@@ -146,9 +202,8 @@ enum link_event link_wait(struct link *l, const struct signals *s, struct link_n
             if (rc == 0)
                 return LINK_UP;
             link_drop(l);
-            ret_news->number = -rc;
             if (is_lasting(-rc))
-                return LINK_DENIED;
+                return denied("connect to", -rc, ret_news);
         }
     }
 }

@@ -13,9 +13,12 @@
 
 struct link {
     const char *path; /* of the socket */
+    int directory; /* that it is in, as it was at the start; negative: not there */
+    const char *name; /* of the socket in it */
     int fd; /* -EBADF while there is no connection */
     uint32_t delay; /* ms; the last one; 0: the next one is the first */
     int64_t retry_at; /* ms of CLOCK_MONOTONIC; while there is no connection */
+    int unsendable; /* a lasting errno of link_send, which link_wait is to tell; 0: none */
     struct wire_reader reader;
 };
 
@@ -24,11 +27,12 @@ enum link_event {
     LINK_REPLY,
     LINK_SIGNAL,
     LINK_BROKEN, /* what came is not a message; the connection was dropped */
-    LINK_DENIED, /* connect failed in a way that time does not heal; tried again all the same */
+    LINK_DENIED, /* a call failed in a way that time does not heal; tried again all the same */
 };
 
 struct link_news {
     struct wire_reply reply; /* LINK_REPLY; valid until the next link_wait */
+    const char *what; /* LINK_DENIED: "connect to", "send to", "wait for" (the agent) */
     int number; /* LINK_SIGNAL: the signal; LINK_BROKEN, LINK_DENIED: a positive errno */
 };
 

@@ -11,5 +11,5 @@ int main(int argc, char **argv)
 {
     if (enter_is_meant(argc, argv))
         return enter(argc, argv);
-    return wrap(argc, argv, SC_MOUNT_DIR "/" SC_SOCKET_FILE);
+    return wrap(argc, argv, SC_MOUNT_DIR "/" SC_SOCKET_FILE, WRAP_PATIENCE);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,6 +23,13 @@ struct wrapper {
 
 /* Says why, and is the exit code. */
 #define NOT_STARTED(w, ...) (SAY((w)->cmdline.log, "execwrap: ", __VA_ARGS__), WRAP_NOT_STARTED)
+
+/* Calls that need no permission, and every kernel has. */
+static const char *seccomp_hint(int error)
+{
+    return error == EPERM || error == ENOSYS ? " (does the container's seccomp profile forbid the call?)"
+                                             : "";
+}
 
 static int stopped(const struct wrapper *w, int signo)
 {
@@ -95,12 +103,15 @@ static int wait_for_attach(struct wrapper *w, struct wire_reply *ret_attached)
             rc = on_reply(w, &news.reply);
             break;
         case LINK_SIGNAL:
+            if (news.number == SIGALRM && w->cmdline.kind == WIRE_EXEC)
+                return NOT_STARTED(w, "the root was waited for too long: ",
+                        w->waits_for[0] != '\0' ? w->waits_for : "no node agent answers");
             return stopped(w, news.number);
         case LINK_BROKEN:
             return NOT_STARTED(w, "the node agent's answer cannot be understood: ", strerror(news.number));
         case LINK_DENIED:
-            return NOT_STARTED(
-                    w, "cannot connect to the node agent at ", w->link.path, ": ", strerror(news.number));
+            return NOT_STARTED(w, "cannot ", news.what, " the node agent at ", w->link.path, ": ",
+                    strerror(news.number), seccomp_hint(news.number));
         }
     }
     if (rc == 0)
@@ -139,7 +150,7 @@ static int become(struct wrapper *w, const struct wire_reply *attached)
     return failure.status;
 }
 
-int wrap(int argc, char **argv, const char *socket_path)
+int wrap(int argc, char **argv, const char *socket_path, unsigned patience)
 {
     static uint8_t buf[WIRE_REPLY_MAX];
     static struct wrapper w;
@@ -154,9 +165,13 @@ int wrap(int argc, char **argv, const char *socket_path)
         return NOT_STARTED(&w, "cannot change to /: ", strerror(errno));
     rc = signals_catch(&w.signals, false);
     if (rc < 0)
-        return NOT_STARTED(&w, "cannot catch signals: ", strerror(-rc));
+        return NOT_STARTED(&w, "cannot catch signals: ", strerror(-rc), seccomp_hint(-rc));
     link_init(&w.link, socket_path, buf, sizeof buf);
+    if (w.cmdline.kind == WIRE_EXEC)
+        (void)alarm(patience);
     rc = wait_for_attach(&w, &attached);
+    if (w.cmdline.kind == WIRE_EXEC)
+        (void)alarm(0); /* an exec would hand it on */
     link_close(&w.link);
     return rc || w.cmdline.only_wait ? rc : become(&w, &attached);
 }

@@ -6,7 +6,10 @@
  *
  *   1. note the working directory and leave it for "/": pivot_root(2) takes along only processes whose root
  *      and working directory are the old root. Nothing of the old root stays open: fds are not moved at all
- *   2. block signals, connect to agent.sock, ask (link.h); any signal ends the wait with 128 + its number
+ *   2. block signals, connect to agent.sock, ask (link.h); any signal ends the wait with 128 + its number. What
+ *      is not the first process also gives up after `patience` seconds: the kubelet waits for a postStart hook
+ *      without a bound, also while the pod is being deleted, and ends nothing in it before that (its SyncPod
+ *      does not pass on the cancellation)
  *   3. on ATTACHED: the working directory again, now in the new root; the command (cmdline.h); signals as
  *      they were; execute (command.h)
  *
@@ -22,7 +25,7 @@
  */
 #pragma once
 
-enum { WRAP_NOT_STARTED = 128 };
+enum { WRAP_NOT_STARTED = 128, WRAP_PATIENCE = 120 };
 
-/* Returns on failure, with the exit code, when the line has been said; and 0 for `ready`. */
-int wrap(int argc, char **argv, const char *socket_path);
+/* patience: in seconds, for `exec` and `ready`; 0 is without end. Returns on failure, with the exit code, when the line has been said; and 0 for `ready`. */
+int wrap(int argc, char **argv, const char *socket_path, unsigned patience);

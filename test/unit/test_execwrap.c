@@ -3,7 +3,10 @@
  * execwrap: how it asks, waits, gives up, and in which state it leaves the process. What it executes is in
  * test_execwrap_command.c.
  */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
+#include <stddef.h>
 #include <time.h>
 
 #include "execwrap/link.h"
@@ -37,7 +40,7 @@ static int start(void *data)
         argv[argc++] = strdup(strcmp(s->args[i], "LOG") == 0 ? fake_path("log") : s->args[i]);
     if (s->before)
         s->before();
-    return wrap(argc, argv, fake_path("agent.sock"));
+    return wrap(argc, argv, fake_path("agent.sock"), 0);
 }
 
 static pid_t start_run(const char *const *args, void (*before)(void))
@@ -136,8 +139,8 @@ Test(execwrap, asks_for_what_the_pod_does_not_give)
     }
 }
 
-/* pivot_root moves only processes that are at the root and hold on to nothing. */
-Test(execwrap, waits_at_the_root_with_nothing_open)
+/* pivot_root moves only processes that are at the root; and of the old one nothing is held but the volume. */
+Test(execwrap, waits_at_the_root_with_nothing_else_open)
 {
     pid_t pid = start_run(run_true, NULL);
     int fd = fake_accept();
@@ -155,7 +158,8 @@ Test(execwrap, waits_at_the_root_with_nothing_open)
         if (n < 0)
             continue;
         target[n] = '\0';
-        cr_assert(strncmp(target, "socket:", 7) == 0 || strcmp(target, "anon_inode:[signalfd]") == 0,
+        cr_assert(strncmp(target, "socket:", 7) == 0 || strcmp(target, "anon_inode:[signalfd]") == 0 ||
+                          strcmp(target, fake_dir) == 0,
                 "%s open", target);
     }
     attach(fd);
@@ -503,6 +507,41 @@ Test(execwrap, a_socket_that_may_not_be_used_is_told)
     pid = start_run(run_true, be_nobody);
     cr_assert_eq(fake_wait(pid), WRAP_NOT_STARTED);
     expect_said("cannot connect to the node agent at /tmp/");
+}
+
+static long forbidden_call;
+static unsigned forbidden_error;
+
+/* What a seccomp profile of a pod's does. */
+static void forbid_call(void)
+{
+    struct sock_filter code[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)forbidden_call, 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | forbidden_error),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = ARRAY_SIZE(code), .filter = code};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        _exit(97);
+}
+
+Test(execwrap, a_call_that_is_forbidden_is_told)
+{
+    static const long calls[] = {SYS_socket, SYS_connect, SYS_sendto, SYS_poll, SYS_signalfd4};
+    static const char *const words[] = {
+            "connect to the node agent at /tmp/", "connect to", "send to", "wait for", "catch signals: "};
+
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(calls); i++) {
+        forbidden_call = calls[i / 2];
+        forbidden_error = i % 2 ? ENOSYS : EPERM;
+        fake_file("log", "", 0666);
+        cr_assert_eq(fake_wait(start_run(run_true, forbid_call)), WRAP_NOT_STARTED);
+        expect_said(words[i / 2]);
+        expect_said("(does the container's seccomp profile forbid the call?)");
+    }
 }
 
 static pid_t refuse(const char *const *args)

@@ -233,7 +233,7 @@ static int start(void *data)
         setenv("PATH", c->path, 1);
     if (chdir(c->cwd ? fake_path(c->cwd) : fake_dir) < 0 || (c->gone && rmdir(fake_path(c->cwd)) < 0))
         return 97;
-    return wrap((int)n + 1, argv, fake_path("agent.sock"));
+    return wrap((int)n + 1, argv, fake_path("agent.sock"), 0);
 }
 
 /* Runs to the end. With `while_waiting`, that is called before the answer. */

@@ -191,6 +191,18 @@ Test(pause, a_refusal_for_good_ends_it)
     close(fd);
 }
 
+/* A reason is the first word that the controller finds. */
+Test(pause, a_refusal_with_a_reason_is_said_as_it_is)
+{
+    pid_t pid = start_pause(NULL);
+    int fd = accept_hello();
+
+    fake_text(fd, WIRE_REFUSED, false, "RootMissing: there is no root of container main");
+    cr_assert_eq(fake_wait(pid), 1);
+    cr_assert_str_eq(fake_content("log"), "RootMissing: there is no root of container main\n");
+    close(fd);
+}
+
 Test(pause, a_version_that_is_not_spoken_does_not_end_it)
 {
     pid_t pid = start_pause(NULL);
