@@ -39,7 +39,7 @@ static bool is_octal(char c)
 
 /* \040 and its like. False for an escape that the kernel does not write: a bare or cut backslash, or a byte
  * above 0377, or a NUL. */
-static bool unescape(char *s)
+bool mountinfo_unescape(char *s)
 {
     char *to = s;
 
@@ -121,7 +121,8 @@ static const char *parse_line(char *line, struct mount *m)
     source = next_field(&rest);
     if (!type || !*type || !source || !rest)
         return "too few fields after the separator";
-    if (!unescape(root) || !unescape(path) || !unescape(type) || !unescape(source))
+    if (!mountinfo_unescape(root) || !mountinfo_unescape(path) || !mountinfo_unescape(type) ||
+            !mountinfo_unescape(source))
         return "bad escape";
     if (!is_mount_path(path))
         return "bad mount point";

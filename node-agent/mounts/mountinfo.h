@@ -40,6 +40,10 @@ struct mountinfo *mountinfo_free(struct mountinfo *mi); /* returns NULL; accepts
 DEFINE_CLEANUP_FUNC(struct mountinfo *, mountinfo_free);
 #define _cleanup_mountinfo_ _cleanup_(mountinfo_freep)
 
+/* In place: the kernel's octal escapes ("\\040"). False for any other backslash. For super options, whose
+ * values the table leaves as they are. */
+bool mountinfo_unescape(char *s);
+
 /* NULL when not listed. */
 const struct mount *mountinfo_by_id(const struct mountinfo *mi, uint64_t id);
 

@@ -30,6 +30,8 @@
 #define POLICY_IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
 #define POLICY_IN_ROOT_XDEV (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
 
+#define POLICY_BELOW (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+
 static int open_under(int dirfd, const char *path, int flags, mode_t mode, uint64_t policy)
 {
     struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .mode = mode, .resolve = policy};
@@ -66,9 +68,20 @@ int safe_open_own(int rootfd, const char *path, int extra_flags)
     return open_under(rootfd, path, O_PATH | extra_flags, 0, POLICY_IN_ROOT);
 }
 
+int safe_open_below(int dirfd, const char *path, int extra_flags)
+{
+    return open_under(dirfd, path, O_PATH | extra_flags, 0, POLICY_BELOW);
+}
+
 int safe_open_to_read(int dirfd)
 {
     return open_under(dirfd, ".", O_RDONLY | O_DIRECTORY | O_NONBLOCK, 0, POLICY_CHILD);
+}
+
+bool safe_is_absent(int error)
+{
+    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -EXDEV ||
+           error == -ENAMETOOLONG;
 }
 
 struct walk {
@@ -190,7 +203,7 @@ static int walk_follow(struct walk *w, int link)
     buf_reset(&w->rest);
     (void)buf_puts(&w->rest, buf_str(&text));
     if (buf_error(&text) || buf_error(&w->rest))
-        return -ENAMETOOLONG;
+        return buf_error(&text) == -ENOMEM || buf_error(&w->rest) == -ENOMEM ? -ENOMEM : -ENAMETOOLONG;
     if (target[0] != '/')
         return 0;
     buf_reset(&w->at);

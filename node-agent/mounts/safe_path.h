@@ -31,8 +31,17 @@ int safe_open_mounted(int rootfd, const char *path, int extra_flags) _must_check
 /* Opens a whole path within rootfd on the root's own mount alone, following no link: -ELOOP, -EXDEV. */
 int safe_open_own(int rootfd, const char *path, int extra_flags) _must_check_;
 
+/* Opens a whole path below dirfd, crossing mounts and following links as long as they do not lead out of
+ * dirfd: for what belongs to the node's own programs. */
+int safe_open_below(int dirfd, const char *path, int extra_flags) _must_check_;
+
 /* The directory that dirfd (O_PATH) is, opened to be read. */
 int safe_open_to_read(int dirfd) _must_check_;
+
+/* What one of these was answered with says that nothing of the kind is at the path within the root, and will say
+ * so whenever it is asked, as long as nobody changes the root: missing, no directory, a link or too many of
+ * them, a mount, names or a path too long. All else (no fds, no memory, a disk that fails) says nothing of it. */
+bool safe_is_absent(int error);
 
 /* Called for each thing that was in the way and was renamed: both are paths within the root. */
 typedef void (*safe_aside_fn)(const char *path, const char *aside, void *data);
