@@ -19,13 +19,23 @@ enum { WARN_BURST = 20 };
 /* --- instances -------------------------------------------------------------------------------------------
  */
 
-static void on_settle(struct loop_source *src, void *data)
+/* A disk that was full may have room again. What asked for the entry has been told, or can do without it: a
+ * loss is found again by the next agent. */
+static void save_again(struct served *sv)
+{
+    struct err err = ERR_INIT;
+
+    if (sv && sv->unsaved && served_journal(sv, &err) < 0)
+        log_debug("%s", err_text(&err));
+}
+
+void agent_settle(struct loop_source *src, usec_t now, void *data)
 {
     struct agent *a = data;
     struct list batch;
 
     (void)src;
-    a->settle = loop_remove(a->settle);
+    (void)now;
     /* What is touched while this runs is settled at the next turn. */
     list_init(&batch);
     while (!list_empty(&a->dirty)) {
@@ -39,9 +49,16 @@ static void on_settle(struct loop_source *src, void *data)
 
         list_remove(&in->dirty);
         in->refs++; /* keeps it in the tables meanwhile */
+        trash_settle(in);
+        save_again(in->provider);
+        save_again(in->consumer);
+        if (in->provider)
+            provider_settle(in->provider);
         publish_settle(in);
         if (in->provider)
             visitor_settle(in->provider);
+        if (in->provider)
+            use_settle(in->provider);
         if (in->consumer)
             visitor_settle(in->consumer);
         in->refs--;
@@ -55,8 +72,7 @@ void agent_touch(struct node_instance *in)
 
     if (list_empty(&in->dirty))
         list_append(&a->dirty, &in->dirty);
-    if (!a->settle && loop_add_defer(a->loop, "settle", on_settle, a, &a->settle) < 0)
-        log_error("no memory to go on with what waits; the next change will try again");
+    (void)loop_timer_set(a->settle, 0);
 }
 
 struct node_instance *agent_instance(struct agent *a, const char *ns, const char *uid)
@@ -214,18 +230,19 @@ int served_new(struct agent *a, struct node_instance *in, struct volume *v, int 
 static void slot_free(struct slot *s)
 {
     s->watch = loop_remove(s->watch);
+    s->use.timer = loop_remove(s->use.timer);
     s->recover_timer = loop_remove(s->recover_timer);
     s->recover_request = cri_cancel(s->recover_request);
     s->image_request = cri_cancel(s->image_request);
     (void)cri_image_free(s->image);
     (void)peer_unref(s->peer);
-    (void)peer_unref(s->attaching);
 }
 
 void served_free(struct served *sv)
 {
     visitor_free_all(sv);
     (void)serve_free(sv->serve);
+    sv->listen_timer = loop_remove(sv->listen_timer);
     for (size_t i = 0; i < sv->n_slots; i++)
         slot_free(&sv->slots[i]);
     (void)map_steal(sv->agent->volumes, sv->volume->id);
@@ -252,5 +269,8 @@ struct slot *served_slot(struct served *sv, const char *container)
 
 int served_journal(struct served *sv, struct err *err)
 {
-    return journal_write(sv->agent->volumes_fd, sv->volume, err);
+    int r = journal_write(sv->agent->volumes_fd, sv->volume, err);
+
+    sv->unsaved = r < 0;
+    return r;
 }

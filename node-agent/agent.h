@@ -6,6 +6,9 @@
  *   publish.c    the kubelet's calls: publish (with its waiting), unpublish, reclaim
  *   visitor.c    a process on a volume's socket, from its first request to its answer
  *   provider.c   hello: exposing a root, watching its container, losing it
+ *   provider_node.c  the same in persistence Node: the root is the node's
+ *   use.c        the same: a sizeLimit that is only watched
+ *   trash.c      the removal of what a reclaimed instance left
  *   consumer.c   attach
  *   recover.c    what an earlier life of the agent left
  *
@@ -28,6 +31,7 @@
 #include "node-agent/mounts/worker.h"
 #include "node-agent/options.h"
 #include "node-agent/peer.h"
+#include "node-agent/record.h"
 #include "node-agent/runtime/cri.h"
 #include "node-agent/serve.h"
 #include "node-agent/target.h"
@@ -36,16 +40,34 @@
 struct served;
 struct visitor;
 
+/* use.c's, of a provider's root. */
+struct slot_use {
+    bool watched; /* its sizeLimit, by no more than looking at it */
+    bool stale; /* may have changed since it was counted */
+    bool counting;
+    bool armed;
+    usec_t next; /* not before */
+    struct loop_source *timer;
+    enum root_use is; /* as last counted */
+    uint64_t bytes;
+    char why[DECISION_TEXT_MAX]; /* USE_UNKNOWN */
+};
+
 /* What the agent knows of one container of a published volume, beside what is journaled. */
 struct slot {
     struct served *served;
     struct volume_container *container;
-    struct peer *peer; /* provider: holds the root; consumer: the container attached last */
+    struct peer *peer; /* provider: holds the root; consumer: the container whose attach was begun last */
     struct loop_source *watch; /* provider: end of peer's init */
 
-    /* provider: config of the container's image, asked for once */
+    struct slot_use use;
+    usec_t busy_since; /* provider in persistence Node: its root is held by somebody else; 0: not */
+    bool left; /* provider: the lost root could not be taken off the node */
+
+    /* config of the container's image, asked for once; in persistence Node a consumer's too */
     struct cri_image *image;
     struct cri_request *image_request;
+    char image_for[LIMIT_CONTAINER_ID + 1]; /* the container whose image it is */
 
     /* after a restart of the agent: what became of the journaled container */
     struct cri_request *recover_request;
@@ -53,7 +75,7 @@ struct slot {
     struct backoff recover_backoff;
 
     /* consumer */
-    struct peer *attaching; /* its attach is under way */
+    bool attaching; /* peer's attach is under way */
     bool attached; /* peer has its root */
 };
 
@@ -62,9 +84,12 @@ struct served {
     struct agent *agent;
     struct volume *volume;
     struct node_instance *instance;
-    struct serve *serve; /* NULL for reclaim */
+    struct serve *serve; /* NULL for reclaim, and where there is no socket yet */
+    struct loop_source *listen_timer; /* until there is one again, after a restart of the agent */
+    struct backoff listen_backoff;
     struct list visitors;
     size_t checks; /* of visitors, under way */
+    bool unsaved; /* its journal entry is older than it */
     bool leaving; /* unpublish has begun */
     struct csi_call *unpublish; /* answered when no job is under way any more */
     size_t n_slots;
@@ -77,7 +102,10 @@ struct node_instance {
     struct instance i;
     struct served *provider;
     struct served *consumer;
-    size_t refs; /* publish calls that wait and volumes that are published, a reclaim pod's too */
+    size_t refs; /* publish calls that wait and volumes that are published, a reclaim pod's too; and trash */
+    bool trash; /* something of it is in the trash */
+    bool removing; /* a worker is at that */
+    char remove_error[DECISION_TEXT_MAX]; /* why that came to nothing; until somebody asks again */
 };
 
 /* A publish call that has no answer yet. */
@@ -88,6 +116,7 @@ struct waiting {
     struct volume *volume;
     struct node_instance *instance;
     struct loop_source *timer;
+    bool trashed; /* reclaim: what there was is in the trash */
     char text[DECISION_TEXT_MAX]; /* what it waits for */
 };
 
@@ -103,10 +132,14 @@ struct agent {
     bool fit; /* this node can run StoppableContainers */
     struct err unfit; /* why not */
     bool registered;
+    bool unserved; /* the journal has volumes that are not served: what belongs to nobody here may be theirs */
 
     int state_fd; /* locked: one agent for each state directory */
     int volumes_fd;
     int instances_fd;
+    int trash_fd;
+    const char *runtime_root; /* borrowed; NULL: not known */
+    int machine_ns; /* the machine's mount namespace, where the runtime's directories are */
     struct target_sources target;
 
     struct map *volumes; /* volume id -> struct served */
@@ -115,7 +148,7 @@ struct agent {
     struct list waiting;
     size_t n_waiting;
     struct list dirty;
-    struct loop_source *settle;
+    struct loop_source *settle; /* a timer, due once something is dirty */
     struct serve_total connections;
 
     struct loop_source *stop_timer;
@@ -135,8 +168,9 @@ void agent_stop(struct agent *a);
 struct agent *agent_free(struct agent *a); /* accepts NULL; returns NULL */
 DEFINE_CLEANUP_FUNC(struct agent *, agent_free);
 
-/* Something about the instance has changed. */
+/* Something about the instance has changed. Takes no memory: a provider that said hello might wait for ever. */
 void agent_touch(struct node_instance *in);
+void agent_settle(struct loop_source *src, usec_t now, void *data); /* of agent->settle; data: the agent */
 
 /* The instance of that uid, made when it is not known. NULL: no memory, or too many. */
 struct node_instance *agent_instance(struct agent *a, const char *ns, const char *uid);
@@ -189,18 +223,53 @@ void visitor_refuse(struct visitor *v, bool retryable, const char *text); /* v i
 /* Refuses all checked visitors of the container of that name that have not been answered. */
 void visitor_refuse_name(struct served *sv, const char *container, bool retryable, const char *text);
 
+/* Ends the provider's processes that hold its roots, with these as their last words. */
+void visitor_dismiss(struct served *sv, const char *text);
+
 /* --- provider.c --- */
-/* Exposes the peer's root, or finds it exposed. The result comes by agent_touch. */
+/* Exposes the peer's root, or finds it exposed. The result comes by agent_touch. -ENOTRECOVERABLE: it never
+ * will be, and the text is for the pod's author. */
 int provider_take(struct slot *slot, struct peer *peer, struct err *err);
 void provider_lose(struct node_instance *in, const char *reason);
-/* The image's config is there, or asked for (false). */
+/* Takes the copies of its roots off the node. */
+void provider_unexpose(struct served *sv);
+void provider_settle(struct served *sv); /* tries that again where it failed */
+/* The image's config is there, or asked for (false). slot->peer's image, or with a peer that one's. */
 bool provider_image(struct slot *slot);
+bool slot_image(struct slot *slot, const struct peer *peer);
+
+/* --- provider_node.c --- */
+/* provider_take's second half. dir: the container's directory. */
+int provider_node_take(struct slot *slot, struct peer *peer, int dir, struct err *err);
+void provider_node_exposed(struct slot *slot);
+void provider_node_ended(struct slot *slot);
+
+/* --- use.c --- */
+/* The root that this record is of is exposed, or will be. */
+void use_watch(struct slot *slot, const struct record *rec);
+void use_settle(struct served *sv);
+/* For a format with the limit. */
+#define USE_WATCHED_TEXT                                                                                    \
+    "the node's file system can hold no limit (it has no project quota): the sizeLimit of %" PRIu64         \
+    " bytes "                                                                                               \
+    "stops no write; what the root takes is counted from time to time, and this condition says when it is " \
+    "more"
+
+/* --- trash.c --- */
+void trash_add(struct node_instance *in); /* something of it was moved there */
+void trash_settle(struct node_instance *in);
+void trash_recover(const char *name, void *user); /* user: the agent; name: an entry of the trash */
 
 /* --- consumer.c --- */
-/* Answers the visitor, or has the attach under way that will. */
+/* Answers the visitor, or has the attach under way that will. root: the provider's, or NULL in persistence
+ * Node without one. */
 void consumer_attach(struct visitor *v, struct slot *root);
 /* The roots under the consumer are lost: journaled, and its containers ended. Nothing if it is on others. */
 void consumer_lose(struct node_instance *in, const char *reason);
+/* The name of a container that may still be on its root, or NULL. Most often none is when the volume goes; but a
+ * kubelet that starts again unmounts the volumes of a pod that was deleted by force meanwhile before it ends its
+ * containers. */
+const char *consumer_runs(const struct served *sv);
 /* Ends the containers that are known to run on a lost root. */
 void consumer_kill(struct served *consumer);
 

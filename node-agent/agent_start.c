@@ -22,14 +22,13 @@
 
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/hash/sha256.h"
 #include "common/names.h"
 #include "node-agent/agent.h"
 #include "node-agent/mounts/mountinfo.h"
 
 #define CSI_SOCKET_FORMAT "%s/plugins/" SC_CSI_DRIVER "/csi.sock"
 #define REGISTRY_FORMAT "%s/plugins_registry"
-#define CONTAINERD_SOCKET "/run/containerd/containerd.sock"
-#define CRIO_SOCKET "/var/run/crio/crio.sock"
 
 /* Longer than any waiting call needs to be told, and well below the pod's grace period. */
 #define STOP_DEADLINE (3 * USEC_PER_SEC)
@@ -110,7 +109,10 @@ static int open_directories(struct agent *a, struct err *err)
     if (a->volumes_fd < 0)
         return a->volumes_fd;
     a->instances_fd = open_subdir(a->state_fd, SC_INSTANCES_DIR, err);
-    return a->instances_fd < 0 ? a->instances_fd : 0;
+    if (a->instances_fd < 0)
+        return a->instances_fd;
+    a->trash_fd = open_subdir(a->state_fd, SC_TRASH_DIR, err);
+    return a->trash_fd < 0 ? a->trash_fd : 0;
 }
 
 /* Containers run pause and execwrap from their volumes, which lie there; a bind mount of them is noexec too.
@@ -134,6 +136,9 @@ static int look_at_machine(struct agent *a, struct err *err)
 {
     int r = machine_read(&a->machine, err);
 
+    a->machine_ns = r < 0 ? r : open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
+    if (r == 0 && a->machine_ns < 0)
+        r = err_set(err, errno, "cannot open the machine's mount namespace");
     if (r == 0)
         r = mount_caps_probe(&a->mount_caps, err);
     if (r == 0)
@@ -147,14 +152,6 @@ static int look_at_machine(struct agent *a, struct err *err)
         return 0;
     }
     return r;
-}
-
-static const char *runtime_socket(const struct options *o)
-{
-    if (o->runtime_endpoint)
-        return o->runtime_endpoint;
-    return access(CONTAINERD_SOCKET, F_OK) < 0 && access(CRIO_SOCKET, F_OK) == 0 ? CRIO_SOCKET
-                                                                                 : CONTAINERD_SOCKET;
 }
 
 static void on_registered(bool registered, const char *text, void *user)
@@ -202,7 +199,8 @@ static int make_tables(struct agent *a, struct err *err)
     a->volumes = map_new(LIMIT_VOLUMES, NULL);
     a->instances = map_new((size_t)LIMIT_VOLUMES + LIMIT_WAITING, free);
     a->tried = map_new(LIMIT_VOLUMES, NULL);
-    if (!a->volumes || !a->instances || !a->tried)
+    if (!a->volumes || !a->instances || !a->tried ||
+            loop_add_timer(a->loop, "settle", agent_settle, a, &a->settle) < 0)
         return err_set(err, ENOMEM, "cannot start");
     return 0;
 }
@@ -226,12 +224,15 @@ int agent_new(struct loop *loop, const struct options *options, struct agent **r
         return err_set(err, ENOMEM, "cannot start");
     a->loop = loop;
     a->options = options;
-    a->state_fd = a->volumes_fd = a->instances_fd = a->target.kubelet_fd = -EBADF;
+    a->state_fd = a->volumes_fd = a->instances_fd = a->trash_fd = -EBADF;
+    a->target.kubelet_fd = a->machine_ns = -EBADF;
     a->target.pause_path = options->pause_path;
     a->target.execwrap_path = options->execwrap_path;
     list_init(&a->waiting);
     list_init(&a->dirty);
-    r = make_tables(a, err);
+    r = sha256_set_up(err);
+    if (r == 0)
+        r = make_tables(a, err);
     if (r == 0)
         r = open_directories(a, err);
     if (r == 0)
@@ -239,7 +240,8 @@ int agent_new(struct loop *loop, const struct options *options, struct agent **r
     if (r == 0)
         r = workers_new(loop, &a->workers, err);
     if (r == 0)
-        r = cri_new(loop, runtime_socket(options), &a->cri, err);
+        r = cri_new(loop, options_runtime(options), &a->cri, err);
+    a->runtime_root = options_runtime_root(options);
     if (r == 0)
         r = loop_add_timer(loop, "stop", on_stop_timer, a, &a->stop_timer);
     if (r == 0)
@@ -290,6 +292,8 @@ struct agent *agent_free(struct agent *a)
     a->state_fd = close_fd(a->state_fd);
     a->volumes_fd = close_fd(a->volumes_fd);
     a->instances_fd = close_fd(a->instances_fd);
+    a->trash_fd = close_fd(a->trash_fd);
+    a->machine_ns = close_fd(a->machine_ns);
     a->target.kubelet_fd = close_fd(a->target.kubelet_fd);
     free(a);
     return NULL;

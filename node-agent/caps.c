@@ -28,6 +28,12 @@ static const struct kept_cap {
         {CAP_FOWNER, "CAP_FOWNER"},
         /* the file capability of a non-root container's execwrap (attach: Chroot) */
         {CAP_SETFCAP, "CAP_SETFCAP"},
+        /* what an overlay of persistence Node does for a workload it does with the agent's capabilities, as with
+         * the runtime's for a plain container: setgid bits stay, device nodes, immutable files; reclaim clears
+         * those flags. Not SYS_RESOURCE: no quota would count */
+        {CAP_FSETID, "CAP_FSETID"},
+        {CAP_MKNOD, "CAP_MKNOD"},
+        {CAP_LINUX_IMMUTABLE, "CAP_LINUX_IMMUTABLE"},
         /* ends the processes that run on a lost root */
         {CAP_KILL, "CAP_KILL"},
 };

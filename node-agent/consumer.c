@@ -3,7 +3,9 @@
  * The consumer's side (agent.h): a container asks for its root.
  *
  * One attach at a time for each container name; who else asks meanwhile (a probe beside the first process)
- * waits and shares its result. A container that has its root is answered at once. What the attach needs
+ * waits and shares its result. A container that has its root is answered at once. Which container it is goes
+ * into the journal before it is given the root, so that the next agent knows what may be on it, whenever this
+ * one ends: its volume stays until that container has ended (consumer_runs). What the attach needs
  * beside the two roots: the provider's image's VOLUMEs, and the mounts that the kubelet asked for, both of
  * which decide what is carried (mounts/carry.h); the working directory as the runtime has it.
  */
@@ -17,6 +19,7 @@
 #include "common/base/log.h"
 #include "common/names.h"
 #include "node-agent/agent.h"
+#include "node-agent/keptroot.h"
 #include "node-agent/mounts/attach.h"
 #include "node-agent/mounts/expose.h"
 #include "node-agent/rootdir.h"
@@ -41,6 +44,19 @@ void consumer_kill(struct served *consumer)
             log_error("pod %s/%s: container %s runs on a lost root and cannot be ended: %s", v->pod_namespace,
                     v->pod_name, s->container->name, strerror(-r));
     }
+}
+
+const char *consumer_runs(const struct served *sv)
+{
+    if (sv->volume->role != VOLUME_CONSUMER)
+        return NULL;
+    for (size_t i = 0; i < sv->n_slots; i++) {
+        const struct slot *s = &sv->slots[i];
+
+        if (s->peer ? process_alive(&s->peer->init) : s->container->id[0] != '\0')
+            return s->container->name;
+    }
+    return NULL;
 }
 
 void consumer_lose(struct node_instance *in, const char *reason)
@@ -108,34 +124,19 @@ static bool has_root(const struct slot *s, const struct peer *peer)
 /* --- the attach ------------------------------------------------------------------------------------------
  */
 
-/* Whether asking again can help. */
-static bool is_passing(int code)
-{
-    return code == -EBUSY || code == -ETIMEDOUT || code == -EAGAIN || code == -ENOMEM || code == -ESRCH;
-}
-
 static void attach_succeeded(struct slot *s, bool already)
 {
     struct served *sv = s->served;
     const struct volume *v = sv->volume;
-    const char *id = s->attaching->container->id;
-    bool known = strcmp(s->container->id, id) == 0;
-    struct err err = ERR_INIT;
 
-    (void)peer_unref(s->peer);
-    s->peer = take_ptr(s->attaching);
     s->attached = true;
-    (void)snprintf(s->container->id, sizeof(s->container->id), "%s", id);
     if (v->lost[0]) {
         consumer_kill(sv);
         return;
     }
     log_info("pod %s/%s: container %s %s its root", v->pod_namespace, v->pod_name, s->container->name,
             already ? "still has" : "has");
-    /* The answers first: the journal is for the next agent, to know what runs on which root. */
     visitor_settle(sv);
-    if (!known && served_journal(sv, &err) < 0)
-        log_warn("pod %s/%s: %s", v->pod_namespace, v->pod_name, err_text(&err));
 }
 
 static void on_attached(const struct attach_result *result, void *data)
@@ -151,11 +152,11 @@ static void on_attached(const struct attach_result *result, void *data)
         log_warn("pod %s/%s: container %s: its root has more commands than %d: the others can be executed "
                  "through a shell only",
                 sv->volume->pod_namespace, sv->volume->pod_name, s->container->name, LIMIT_COMMANDS);
+    s->attaching = false;
     if (result->code == 0) {
         attach_succeeded(s, result->already);
     } else {
-        s->attaching = peer_unref(s->attaching);
-        visitor_refuse_name(sv, s->container->name, is_passing(result->code), result->text);
+        visitor_refuse_name(sv, s->container->name, err_is_passing(result->code), result->text);
     }
     agent_touch(sv->instance);
     unpublish_continue(sv);
@@ -175,7 +176,7 @@ static bool is_elsewhere(const struct served *sv, const struct slot *own, const 
 }
 
 static int attach(
-        struct slot *s, const struct slot *root, const struct peer *peer, int exposed, struct err *err)
+        struct slot *s, const struct cri_image *image, const struct peer *peer, int exposed, struct err *err)
 {
     struct agent *a = s->served->agent;
     const struct cri_container *c = peer->container;
@@ -196,8 +197,8 @@ static int attach(
             .workdir = c->working_dir,
             .own_mounts = own,
             .n_own_mounts = c->n_mounts,
-            .image_volumes = (const char *const *)root->image->volumes,
-            .n_image_volumes = root->image->n_volumes,
+            .image_volumes = (const char *const *)image->volumes,
+            .n_image_volumes = image->n_volumes,
             .read_only = s->container->readonly,
             .chroot = s->served->volume->chroot ? &chroot : NULL,
     };
@@ -212,40 +213,78 @@ static int attach(
     return r;
 }
 
-static int attach_begin(struct slot *s, const struct slot *root, struct peer *peer, struct err *err)
+/* From now on the peer's container may be on the root, also where the attach is said to have failed: a worker
+ * that is out of time may have come to its end. */
+static int may_run(struct slot *s, struct peer *peer, struct err *err)
 {
-    struct served *provider = root->served;
-    _cleanup_close_ int dir = rootdir_open(
-            s->served->agent->instances_fd, provider->volume->instance_uid, root->container->name);
+    char before[sizeof(s->container->id)];
+    int r;
+
+    if (strcmp(s->container->id, peer->container->id) != 0) {
+        memcpy(before, s->container->id, sizeof(before));
+        (void)snprintf(s->container->id, sizeof(s->container->id), "%s", peer->container->id);
+        r = served_journal(s->served, err);
+        if (r < 0) {
+            memcpy(s->container->id, before, sizeof(before));
+            return -EAGAIN; /* a disk that is full may have room again */
+        }
+    }
+    (void)peer_unref(s->peer);
+    s->peer = peer_ref(peer);
+    s->attached = false;
+    return 0;
+}
+
+static int attach_begin(struct slot *s, const struct cri_image *image, struct peer *peer, struct err *err)
+{
+    const struct served *provider = s->served->instance->provider;
+    _cleanup_close_ int dir =
+            rootdir_open(s->served->agent->instances_fd, s->served->volume->instance_uid, s->container->name);
     _cleanup_close_ int exposed = -EBADF;
     int r;
 
-    if (is_elsewhere(provider, NULL, &peer->ns) || is_elsewhere(s->served, s, &peer->ns))
+    if ((provider && is_elsewhere(provider, NULL, &peer->ns)) || is_elsewhere(s->served, s, &peer->ns))
         return err_say(err, EPERM, "container %s is in the mount namespace of another container",
                 peer->container->container_name);
     if (dir < 0)
-        return err_set(err, dir, "cannot open the exposed root of container %s", root->container->name);
-    r = expose_open(dir, SC_ROOTFS_DIR, &exposed, err);
+        return err_set(err, dir, "cannot open the exposed root of container %s", s->container->name);
+    r = s->served->volume->node ? keptroot_check_image(dir, s->container->name, image->chain, err) : 0;
     if (r == 0)
-        r = attach(s, root, peer, exposed, err);
+        r = expose_open(dir, SC_ROOTFS_DIR, &exposed, err);
     if (r == 0)
-        s->attaching = peer_ref(peer);
+        r = may_run(s, peer, err);
+    if (r == 0)
+        r = attach(s, image, peer, exposed, err);
+    s->attaching = r == 0;
     return r;
+}
+
+/* The image whose files the root lies over: the provider's. In persistence Node there may be no provider now, and
+ * the consumer's container runs the same image; or another, where its name means another one by now: attach_begin
+ * refuses that, since nothing would keep the runtime from removing the layers under the root. */
+static const struct cri_image *image_of(struct slot *s, struct slot *root, const struct peer *peer)
+{
+    bool own = s->served->volume->node && (!root || root->container->root != ROOT_EXPOSED);
+
+    if (own)
+        return slot_image(s, peer) ? s->image : NULL;
+    return provider_image(root) ? root->image : NULL;
 }
 
 void consumer_attach(struct visitor *v, struct slot *root)
 {
     struct slot *s = visitor_slot(v);
+    const struct cri_image *image = image_of(s, root, v->peer);
     struct err err = ERR_INIT;
     int r;
 
-    if (!provider_image(root) || s->attaching)
+    if (!image || s->attaching)
         return; /* goes on when it is there */
     if (has_root(s, v->peer)) {
-        answer_attached(v, root->image);
+        answer_attached(v, image);
         return;
     }
-    r = attach_begin(s, root, v->peer, &err);
+    r = attach_begin(s, image, v->peer, &err);
     if (r < 0)
-        visitor_refuse(v, is_passing(r), err_text(&err));
+        visitor_refuse(v, err_is_passing(r), err_text(&err));
 }

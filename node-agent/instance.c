@@ -32,10 +32,20 @@ static bool same_volume(const struct volume *a, const struct volume *b)
     return a && strcmp(a->id, b->id) == 0;
 }
 
+/* The two persistences have their roots in different places: one after the other, never both. */
+static bool is_other_kind(const struct volume *there, const struct volume *want)
+{
+    return there && there->node != want->node;
+}
+
 static struct decision publish_provider(const struct instance *in, const struct volume *want)
 {
     if (same_volume(in->provider, want))
         return yes(VERDICT_DONE);
+    if (is_other_kind(in->consumer, want))
+        return decide(VERDICT_WAIT,
+                "pod %s (uid %s), whose root is of the other persistence, is still mounted on this node",
+                in->consumer->pod_name, in->consumer->pod_uid);
     if (in->provider)
         return decide(VERDICT_WAIT,
                 "the instance's root is held by pod %s (uid %s) on this node; a second provider gets its "
@@ -77,6 +87,8 @@ static struct decision publish_consumer(const struct instance *in, const struct 
     if (!p)
         return decide(VERDICT_WAIT, "waiting for the provider pod %s%s to start on this node",
                 want->instance_name, SC_PROVIDER_SUFFIX);
+    if (is_other_kind(p, want))
+        return decide(VERDICT_LATER, "the provider pod %s is of the other persistence", p->pod_name);
     if (p->lost[0])
         return decide(VERDICT_LATER, "the preserved root is lost: %s", p->lost);
     if (in->provider_leaving)
@@ -132,7 +144,9 @@ struct decision instance_hello(
         return decide(VERDICT_NEVER, "the provider's volume is being unmounted");
     if (provider->lost[0])
         return decide(VERDICT_NEVER, "the preserved root is lost: %s", provider->lost);
-    if (c->id[0] && strcmp(c->id, id) != 0)
+    if (c->id[0] && strcmp(c->id, id) != 0 && provider->node && c->root == ROOT_EXPOSED)
+        return yes(VERDICT_DO);
+    if (c->id[0] && strcmp(c->id, id) != 0 && !provider->node)
         return decide(VERDICT_LOSE,
                 "container %s of pod %s was started a second time (%.12s after %.12s): its root is a new one",
                 container, provider->pod_name, id, c->id);
@@ -148,6 +162,19 @@ struct decision instance_hello(
     return yes(VERDICT_DO);
 }
 
+/* The consumer's own word on its root counts: it was exposed when its volume was published, and stays so. Only
+ * a reboot of the node takes it away, and the next provider gives it back. */
+static struct decision attach_node(const struct volume *consumer, const char *container)
+{
+    const struct volume_container *c = volume_container_const(consumer, container);
+
+    if (c->root == ROOT_EXPOSED)
+        return yes(VERDICT_DO);
+    return decide(VERDICT_WAIT,
+            "waiting for a provider pod %s%s to bring the root of container %s back on this node",
+            consumer->instance_name, SC_PROVIDER_SUFFIX, container);
+}
+
 struct decision instance_attach(
         const struct instance *in, const struct volume *consumer, const char *container)
 {
@@ -160,6 +187,8 @@ struct decision instance_attach(
         return decide(VERDICT_NEVER, "the volume of pod %s is being unmounted", consumer->pod_name);
     if (consumer->lost[0])
         return decide(VERDICT_NEVER, "the preserved root is lost: %s", consumer->lost);
+    if (consumer->node)
+        return attach_node(consumer, container);
     if (!p || in->provider_leaving)
         return decide(VERDICT_NEVER, "the provider pod %s%s, which held the root, has left this node",
                 consumer->instance_name, SC_PROVIDER_SUFFIX);
@@ -182,7 +211,10 @@ struct decision instance_attach(
 
 struct decision instance_release(const struct instance *in)
 {
-    /* A lost root has no use any more, and the agent has ended the processes that were on it. */
+    /* A lost root has no use any more, and the agent has ended the processes that were on it. One of
+     * persistence Node does not go with its provider. */
+    if (in->provider && in->provider->node)
+        return yes(VERDICT_DONE);
     if (in->consumer && !(in->provider && in->provider->lost[0]))
         return decide(VERDICT_WAIT, "pod %s still runs on the root", in->consumer->pod_name);
     return yes(VERDICT_DONE);
@@ -195,7 +227,8 @@ bool instance_is_idle(const struct instance *in)
 
 bool instance_is_on_roots(const struct instance *in)
 {
-    return in->provider && in->consumer && strcmp(in->consumer->provider_uid, in->provider->pod_uid) == 0;
+    return in->provider && in->consumer && !in->consumer->node &&
+           strcmp(in->consumer->provider_uid, in->provider->pod_uid) == 0;
 }
 
 bool instance_lose(struct volume *v, const char *reason)

@@ -6,6 +6,11 @@
  * has at most one provider volume and one consumer volume that are published, and each container of the
  * provider has one root, which goes NONE -> EXPOSING -> EXPOSED and never comes back once it is lost.
  *
+ * In persistence Node nothing is lost with a provider: its roots are the node's, exposed for as long as a
+ * provider or a consumer is published, and a provider is needed to expose them and to start a consumer, no
+ * more. A consumer that is published stays on them whatever becomes of the provider, and a container of the
+ * provider that runs again, or in a new pod, gets them back.
+ *
  * Whatever waits (a publish call, a process on a volume's socket) asks again after every change. The answer
  * depends on the state alone, so an event that came twice, late or not at all changes nothing.
  *
@@ -17,6 +22,13 @@
  *   hello               root exposed     first hello       being exposed        lost; second container id
  *   attach              -                root exposed      root not there yet   lost; another provider's root
  *   stopping            no consumer      -                 consumer published   -
+ *
+ * and in persistence Node, where it differs:
+ *
+ *   publish reclaim     -                nothing published volumes published    -
+ *   hello               root exposed     any container     being exposed        -
+ *   attach              -                root exposed      not exposed (again)  -
+ *   stopping            at once          -                 -                    -
  */
 #pragma once
 

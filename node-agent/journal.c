@@ -4,10 +4,13 @@
  *
  *     {"version":1,"role":"provider","id":"csi-...","volume":"stoppablecontainer",
  *      "pod":{"namespace":"..","name":"..","uid":".."},"instance":{"namespace":"..","name":"..","uid":".."},
- *      "providerUid":"..","lost":"..",
+ *      "providerUid":"..","lost":"..","chroot":true,"persistence":"Node","root":"kept","sizeLimit":1024,
+ *      "use":"within",
  *      "containers":[{"name":"main","readOnly":false,"id":"<container id>"}]}
  *
- * Fields without a value are absent. The directory is only the agent's, but it is read as if it were not: a
+ * Fields without a value are absent. Version 1 is what was written before there was persistence Node; it is
+ * still written for all other volumes, so that an older agent can take them over, and it leaves the others
+ * aside unharmed. The directory is only the agent's, but it is read as if it were not: a
  * disk can be full, restored from a backup, or edited.
  */
 #include "node-agent/journal.h"
@@ -21,9 +24,11 @@
 
 #include "common/base/file.h"
 #include "common/json/json.h"
+#include "common/names.h"
 #include "node-agent/runtime/container_id.h"
 
 #define JOURNAL_VERSION 1
+#define JOURNAL_VERSION_NODE 2
 #define JOURNAL_SUFFIX ".json"
 #define BAD_DIR "bad"
 
@@ -66,7 +71,7 @@ static int encode_containers(struct json *root, const struct volume *v)
 
 static int encode_head(struct json *root, const struct volume *v)
 {
-    int r = json_set_int(root, "version", JOURNAL_VERSION);
+    int r = json_set_int(root, "version", v->node ? JOURNAL_VERSION_NODE : JOURNAL_VERSION);
 
     if (r == 0)
         r = json_set_str(root, "role", volume_role_text(v->role));
@@ -87,11 +92,26 @@ static int encode_head(struct json *root, const struct volume *v)
     return r;
 }
 
+static int encode_node(struct json *root, const struct volume *v)
+{
+    int r = v->node ? json_set_str(root, "persistence", SC_PERSISTENCE_NODE) : 0;
+
+    if (r == 0 && v->kept)
+        r = json_set_str(root, "root", SC_ROOT_KEPT);
+    if (r == 0 && v->size_limit > 0)
+        r = json_set_int(root, "sizeLimit", (int64_t)v->size_limit);
+    if (r == 0)
+        r = json_set_str(root, "use", volume_use_text(v->use));
+    return r;
+}
+
 int journal_encode(const struct volume *v, struct buf *b, struct err *err)
 {
     _cleanup_json_ struct json *root = json_new_object();
     int r = root ? encode_head(root, v) : -ENOMEM;
 
+    if (r == 0)
+        r = encode_node(root, v);
     if (r == 0)
         r = encode_containers(root, v);
     if (r == 0)
@@ -194,22 +214,49 @@ static int decode_tree(const struct json *root, struct volume *v, struct err *er
     return 0;
 }
 
+/* Version 2 says the persistence, and is in no doubt about it. */
+static int decode_node(const struct json *root, struct volume *v, struct err *err)
+{
+    const char *word = json_str_or(root, "root", "");
+    int64_t limit = json_int_or(root, "sizeLimit", 0);
+
+    if (strcmp(json_str_or(root, "persistence", ""), SC_PERSISTENCE_NODE) != 0)
+        return err_say(err, EBADMSG, "persistence is missing or unknown");
+    v->node = true;
+    v->kept = strcmp(word, SC_ROOT_KEPT) == 0;
+    if (word[0] && !v->kept)
+        return err_say(err, EBADMSG, "root is neither absent nor " SC_ROOT_KEPT);
+    if (json_at(root, "sizeLimit") && (limit <= 0 || (uint64_t)limit > LIMIT_ROOT_SIZE))
+        return err_say(err, EBADMSG, "sizeLimit is no number of bytes");
+    v->size_limit = (uint64_t)limit;
+    if (json_at(root, "use") && volume_use_parse(json_str_or(root, "use", ""), &v->use) < 0)
+        return err_say(err, EBADMSG, "use is no word that is known");
+    return 0;
+}
+
 int journal_decode(const char *text, size_t len, struct volume **ret_volume, struct err *err)
 {
     _cleanup_json_ struct json *root = NULL;
     _cleanup_volume_ struct volume *v = NULL;
+    int64_t version;
     int r = json_parse(text, len, &root, err);
 
     if (r < 0)
         return r;
-    if (json_int_or(root, "version", 0) != JOURNAL_VERSION)
-        return err_say(err, EBADMSG, "version is not %d", JOURNAL_VERSION);
+    version = json_int_or(root, "version", 0);
+    if (version > JOURNAL_VERSION_NODE)
+        return err_say(err, EPROTONOSUPPORT, "it is of a newer agent: version %lld, this one reads up to %d",
+                (long long)version, JOURNAL_VERSION_NODE);
+    if (version != JOURNAL_VERSION && version != JOURNAL_VERSION_NODE)
+        return err_say(err, EBADMSG, "version is neither %d nor %d", JOURNAL_VERSION, JOURNAL_VERSION_NODE);
     if (json_len(json_at(root, "containers")) > LIMIT_CONTAINERS)
         return err_say(err, EBADMSG, "more than %d containers", LIMIT_CONTAINERS);
     v = volume_new(json_is_array(json_at(root, "containers")) ? json_len(json_at(root, "containers")) : 0);
     if (!v)
         return err_set(err, ENOMEM, "cannot remember the volume");
     r = decode_tree(root, v, err);
+    if (r == 0 && version == JOURNAL_VERSION_NODE)
+        r = decode_node(root, v, err);
     if (r < 0)
         return r;
     *ret_volume = take_ptr(v);
@@ -247,8 +294,7 @@ int journal_remove(int volumes_fd, const char *volume_id, struct err *err)
     return 0;
 }
 
-/* Reads one file; the name must be that of the volume inside. */
-static int load_one(int volumes_fd, const char *name, struct volume **ret_volume, struct err *err)
+int journal_read(int volumes_fd, const char *name, struct volume **ret_volume, struct err *err)
 {
     _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JOURNAL);
     _cleanup_volume_ struct volume *v = NULL;
@@ -290,35 +336,95 @@ static void put_aside(int volumes_fd, const char *name,
     bad(name, &both, user);
 }
 
+size_t journal_take_back(int volumes_fd)
+{
+    int fd = openat(volumes_fd, BAD_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    size_t n = 0;
+
+    if (!dir) {
+        (void)close_fd(fd);
+        return 0;
+    }
+    for (const struct dirent *e; n < LIMIT_VOLUMES && (e = readdir(dir));) {
+        _cleanup_volume_ struct volume *v = NULL;
+
+        if (e->d_name[0] != '.' && journal_read(fd, e->d_name, &v, NULL) == 0 &&
+                renameat2(fd, e->d_name, volumes_fd, e->d_name, RENAME_NOREPLACE) == 0)
+            n++;
+    }
+    (void)closedir(dir);
+    return n;
+}
+
+/* A file that a crash left of a write. Its volume is journaled again by the kubelet's next call, or is never
+ * called again. */
+static void remove_temporary(int volumes_fd, const char *name)
+{
+    size_t len = strlen(name);
+
+    if (len > sizeof(".tmp") && strcmp(name + len - strlen(".tmp"), ".tmp") == 0)
+        (void)unlinkat(volumes_fd, name, 0);
+}
+
+/* The file could not be looked at now, which says nothing about it. */
+static bool is_passing(int r)
+{
+    return err_is_passing(r) || r == -EIO;
+}
+
+static int load_one(int volumes_fd, const char *name, void (*fn)(struct volume *v, void *user),
+        void (*bad)(const char *file, const struct err *err, void *user), void *user, struct err *err)
+{
+    struct volume *v = NULL;
+    struct err why = ERR_INIT;
+    int r = journal_read(volumes_fd, name, &v, &why);
+
+    if (r == 0)
+        fn(v, user);
+    else if (is_passing(r))
+        return err_say(err, r, "cannot read the journal: %s", err_text(&why));
+    else if (r == -EPROTONOSUPPORT)
+        bad(name, &why, user); /* the newer agent will want it where it is */
+    else
+        put_aside(volumes_fd, name, bad, &why, user);
+    return 0;
+}
+
 int journal_load(int volumes_fd, void (*fn)(struct volume *v, void *user),
         void (*bad)(const char *file, const struct err *err, void *user), void *user, struct err *err)
 {
     int fd = openat(volumes_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *e;
     size_t n = 0;
+    int r = 0;
 
     if (!dir) {
-        int r = err_set(err, errno, "cannot read the journal");
-
+        r = err_set(err, errno, "cannot read the journal");
         (void)close_fd(fd);
         return r;
     }
-    for (struct dirent *e; (e = readdir(dir));) {
-        struct volume *v = NULL;
-        struct err why = ERR_INIT;
-
-        /* Others are the directory's own, `bad`, and what a crash left of a file being replaced. */
-        if (e->d_name[0] == '.' || strcmp(e->d_name, BAD_DIR) == 0)
+    while (r == 0) {
+        r = dir_next(dir, &e);
+        if (r <= 0) {
+            r = r < 0 ? err_set(err, r, "cannot read the journal") : 0;
+            break;
+        }
+        r = 0;
+        if (strcmp(e->d_name, BAD_DIR) == 0)
             continue;
-        if (n++ >= LIMIT_VOLUMES) {
+        if (e->d_name[0] == '.') {
+            remove_temporary(volumes_fd, e->d_name);
+        } else if (n++ >= LIMIT_VOLUMES) {
+            struct err why = ERR_INIT;
+
             (void)err_say(&why, E2BIG, "more than %d volumes", LIMIT_VOLUMES);
             bad(e->d_name, &why, user);
-        } else if (load_one(volumes_fd, e->d_name, &v, &why) == 0) {
-            fn(v, user);
         } else {
-            put_aside(volumes_fd, e->d_name, bad, &why, user);
+            r = load_one(volumes_fd, e->d_name, fn, bad, user, err);
         }
     }
     (void)closedir(dir);
-    return 0;
+    return r;
 }

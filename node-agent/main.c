@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "node-agent/agent.h"
 #include "node-agent/caps.h"
+#include "node-agent/check_run.h"
 #include "node-agent/probe.h"
 
 static void on_signal(struct loop_source *src, const struct signalfd_siginfo *info, void *data)
@@ -93,6 +94,8 @@ int main(int argc, char **argv)
     case OPTIONS_PROBE:
         r = probe_run(options.kubelet_dir, options.alive, &err);
         break;
+    case OPTIONS_CHECK:
+        return check_run(&options);
     case OPTIONS_SERVE:
         r = serve(&options, &err);
         break;

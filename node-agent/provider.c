@@ -25,9 +25,29 @@ static void unexpose(struct slot *s)
     const struct volume *v = s->served->volume;
     struct err err = ERR_INIT;
 
-    if (rootdir_unexpose(s->served->agent->instances_fd, v->instance_uid, s->container->name, &err) < 0)
+    s->left = rootdir_unexpose(s->served->agent->instances_fd, v->instance_uid, s->container->name, &err) < 0;
+    if (s->left)
         log_warn("pod %s/%s: the root of container %s stays exposed: %s", v->pod_namespace, v->pod_name,
                 s->container->name, err_text(&err));
+}
+
+void provider_unexpose(struct served *sv)
+{
+    for (size_t i = 0; i < sv->n_slots; i++) {
+        struct slot *s = &sv->slots[i];
+
+        if (s->container->root == ROOT_EXPOSING)
+            continue; /* undone when it is done */
+        unexpose(s);
+        s->container->root = ROOT_NONE;
+    }
+}
+
+void provider_settle(struct served *sv)
+{
+    for (size_t i = 0; i < sv->n_slots; i++)
+        if (sv->slots[i].left && sv->volume->lost[0] && !sv->leaving)
+            unexpose(&sv->slots[i]);
 }
 
 void provider_lose(struct node_instance *in, const char *reason)
@@ -41,14 +61,7 @@ void provider_lose(struct node_instance *in, const char *reason)
     if (served_journal(sv, &err) < 0)
         log_error("pod %s/%s: the loss is not on disk: %s", sv->volume->pod_namespace, sv->volume->pod_name,
                 err_text(&err));
-    for (size_t i = 0; i < sv->n_slots; i++) {
-        struct slot *s = &sv->slots[i];
-
-        if (s->container->root == ROOT_EXPOSING)
-            continue; /* undone when it is done */
-        unexpose(s);
-        s->container->root = ROOT_NONE;
-    }
+    provider_unexpose(sv);
     consumer_lose(in, reason);
     agent_touch(in);
 }
@@ -62,6 +75,10 @@ static void on_init_ended(struct loop_source *src, int code, int status, void *d
     (void)code;
     (void)status;
     s->watch = loop_remove(s->watch);
+    if (s->served->volume->node) {
+        provider_node_ended(s);
+        return;
+    }
     (void)snprintf(reason, sizeof(reason), "container %s of the provider pod has ended", s->container->name);
     provider_lose(s->served->instance, reason);
 }
@@ -102,20 +119,32 @@ static void on_image(int code, struct cri_image *image, const struct err *err, v
                 err_text(err));
         if (consumer)
             visitor_refuse_name(consumer, s->container->name, code != -E2BIG, err_text(err));
+        if (s->served->volume->node && s->served->volume->role == VOLUME_PROVIDER)
+            visitor_refuse_name(s->served, s->container->name, true, err_text(err));
     }
     agent_touch(s->served->instance);
 }
 
-bool provider_image(struct slot *s)
+bool slot_image(struct slot *s, const struct peer *peer)
 {
     struct cri *cri = s->served->agent->cri;
 
+    if (peer && strcmp(s->image_for, peer->container->id) != 0) {
+        s->image_request = cri_cancel(s->image_request);
+        s->image = cri_image_free(s->image);
+        (void)snprintf(s->image_for, sizeof(s->image_for), "%s", peer->container->id);
+    }
     if (s->image)
         return true;
-    if (!s->image_request && s->peer &&
-            cri_image_status(cri, s->peer->container->image_id, on_image, s, &s->image_request) < 0)
+    if (!s->image_request && peer &&
+            cri_image_status(cri, peer->container->image_id, on_image, s, &s->image_request) < 0)
         log_error("cannot ask the runtime for an image"); /* asked again at the next attach */
     return false;
+}
+
+bool provider_image(struct slot *s)
+{
+    return slot_image(s, s->peer);
 }
 
 /* --- exposing --------------------------------------------------------------------------------------------
@@ -161,12 +190,12 @@ static int expose(struct slot *s, const struct peer *peer, int dir, struct err *
     return r;
 }
 
-/* The one container id that may hold the root. */
+/* The one container id that may hold the root; in persistence Node the one that holds it now. */
 static int record(struct slot *s, const char *id, struct err *err)
 {
     int r;
 
-    if (s->container->id[0])
+    if (strcmp(s->container->id, id) == 0 || (s->container->id[0] && !s->served->volume->node))
         return 0;
     (void)snprintf(s->container->id, sizeof(s->container->id), "%s", id);
     r = served_journal(s->served, err);
@@ -194,13 +223,16 @@ int provider_take(struct slot *s, struct peer *peer, struct err *err)
     there = expose_is_exposed(dir, SC_ROOTFS_DIR);
     if (there < 0)
         return err_set(err, there, "cannot look at the exposed root of container %s", s->container->name);
-    if (there > 0 && adopting) {
+    /* In persistence Node the id is journaled before the image is judged: it says nothing of the answer. */
+    if (there > 0 && adopting && !sv->volume->node) {
         s->container->root = ROOT_EXPOSED;
         log_info("pod %s/%s: the root of container %s is still exposed", sv->volume->pod_namespace,
                 sv->volume->pod_name, s->container->name);
         agent_touch(sv->instance);
         return 0;
     }
+    if (sv->volume->node)
+        return provider_node_take(s, peer, dir, err);
     s->container->root = ROOT_NONE;
     if (there > 0)
         r = expose_remove(dir, SC_ROOTFS_DIR, err);

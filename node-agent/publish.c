@@ -64,6 +64,29 @@ static void undo(struct agent *a, const struct volume *v)
         log_warn("pod %s/%s: %s", v->pod_namespace, v->pod_name, err_text(&err));
 }
 
+/* Nothing of the instance is published now: what a crash left of it goes, but for kept roots. */
+static int clear_leftovers(struct agent *a, const struct volume *v, struct err *err)
+{
+    int kept = v->node ? 0 : rootdir_is_kept(a->instances_fd, v->instance_uid);
+
+    if (kept < 0)
+        return err_set(err, kept, "cannot look at instances/%s", v->instance_uid);
+    if (kept > 0)
+        return err_say(err, EEXIST,
+                "this node keeps a root of persistence " SC_PERSISTENCE_NODE
+                " under this instance's uid; it is to be reclaimed first");
+    return v->node ? rootdir_rest(a->instances_fd, v->instance_uid, err)
+                   : rootdir_remove(a->instances_fd, v->instance_uid, err);
+}
+
+/* A consumer's volume is made on roots that are exposed. */
+static void join_roots(struct volume *v, const struct volume *provider)
+{
+    memcpy(v->provider_uid, provider->pod_uid, sizeof(v->provider_uid));
+    for (size_t i = 0; v->node && i < v->n_containers; i++)
+        v->containers[i].root = ROOT_EXPOSED;
+}
+
 /* Takes the volume only on success. */
 static int commit(struct agent *a, struct node_instance *in, struct volume *v, struct err *err)
 {
@@ -72,10 +95,9 @@ static int commit(struct agent *a, struct node_instance *in, struct volume *v, s
     int r = 0;
 
     if (v->role == VOLUME_CONSUMER)
-        memcpy(v->provider_uid, in->i.provider->pod_uid, sizeof(v->provider_uid));
-    /* Nothing of the instance may be published now; what a crash left of it goes. */
-    if (instance_is_idle(&in->i))
-        r = rootdir_remove(a->instances_fd, v->instance_uid, err);
+        join_roots(v, in->i.provider);
+    if (v->role == VOLUME_PROVIDER && instance_is_idle(&in->i))
+        r = clear_leftovers(a, v, err);
     if (r == 0)
         r = target_publish(&a->target, v, &listen_fd, err);
     if (r == 0)
@@ -111,13 +133,43 @@ static void waiting_commit(struct waiting *w)
     waiting_free(w);
 }
 
+/* A reclaim that may be done: what there is goes to the trash, and the call is answered when that is empty. */
+static void waiting_reclaim(struct waiting *w)
+{
+    struct node_instance *in = w->instance;
+    struct agent *a = w->agent;
+    struct err err = ERR_INIT;
+
+    if (!instance_is_idle(&in->i)) { /* it is another namespace's */
+        waiting_commit(w);
+        return;
+    }
+    if (!w->trashed &&
+            rootdir_trash(a->instances_fd, a->trash_fd, in->i.uid, w->volume->instance_namespace, &err) < 0) {
+        waiting_fail(w, GRPC_UNAVAILABLE, err_text(&err));
+        return;
+    }
+    if (!w->trashed)
+        trash_add(in);
+    w->trashed = true;
+    if (!in->trash)
+        waiting_commit(w);
+    else if (in->remove_error[0])
+        waiting_fail(w, GRPC_UNAVAILABLE, in->remove_error);
+    else
+        (void)snprintf(w->text, sizeof(w->text), "the files of the instance's roots are being removed");
+}
+
 static void waiting_decide(struct waiting *w)
 {
     struct decision d = instance_publish(&w->instance->i, w->volume);
 
     switch (d.verdict) {
     case VERDICT_DO:
-        waiting_commit(w);
+        if (w->volume->role == VOLUME_RECLAIM)
+            waiting_reclaim(w);
+        else
+            waiting_commit(w);
         return;
     case VERDICT_WAIT:
         memcpy(w->text, d.text, sizeof(w->text));
@@ -210,7 +262,7 @@ static void publish_again(struct served *sv, struct csi_call *call)
         csi_call_fail(call, GRPC_ABORTED, "the volume is being unmounted");
         return;
     }
-    if (!target_is_complete(&sv->agent->target, v)) {
+    if ((!sv->serve && v->role != VOLUME_RECLAIM) || !target_is_complete(&sv->agent->target, v)) {
         r = target_publish(&sv->agent->target, v, &listen_fd, &err);
         if (r == 0)
             r = served_listen(sv, listen_fd, &err);
@@ -239,7 +291,7 @@ static void on_publish(const struct csi_publish_request *req, struct csi_call *c
         csi_call_fail(call, GRPC_UNAVAILABLE, "%s", err_text(&a->unfit));
         return;
     }
-    if (a->n_waiting >= LIMIT_WAITING || map_size(a->volumes) >= LIMIT_VOLUMES) {
+    if (a->n_waiting >= LIMIT_WAITING || map_size(a->volumes) + a->n_waiting >= LIMIT_VOLUMES) {
         csi_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "too many volumes at once on this node");
         return;
     }
@@ -273,6 +325,15 @@ static void on_cancelled(struct csi_call *call, void *user)
 /* --- unpublish -------------------------------------------------------------------------------------------
  */
 
+/* Persistence Node: the roots rest when the last volume of the instance goes. The files stay. */
+static int rest_roots(const struct served *sv, struct err *err)
+{
+    const struct node_instance *in = sv->instance;
+    bool others = (in->provider && in->provider != sv) || (in->consumer && in->consumer != sv);
+
+    return others ? 0 : rootdir_rest(sv->agent->instances_fd, sv->volume->instance_uid, err);
+}
+
 /* What is left on the node of a volume that nothing uses any more. */
 static int clean(struct served *sv, struct err *err)
 {
@@ -280,7 +341,9 @@ static int clean(struct served *sv, struct err *err)
     const struct volume *v = sv->volume;
     int r = 0;
 
-    if (v->role == VOLUME_PROVIDER) {
+    if (v->node && v->role != VOLUME_RECLAIM) {
+        r = rest_roots(sv, err);
+    } else if (v->role == VOLUME_PROVIDER) {
         consumer_lose(sv->instance, "the provider's volume was unmounted");
         r = rootdir_remove(a->instances_fd, v->instance_uid, err);
     }
@@ -338,10 +401,20 @@ static void on_unpublish(const struct csi_unpublish_request *req, struct csi_cal
 {
     struct agent *a = user;
     struct served *sv = map_get(a->volumes, req->volume_id);
+    const char *runs;
 
     map_remove(a->tried, req->volume_id);
     if (!sv) {
         unpublish_unknown(a, req, call);
+        return;
+    }
+    runs = consumer_runs(sv);
+    if (runs) {
+        csi_call_fail(call, GRPC_UNAVAILABLE,
+                "container %s has not ended, or the runtime does not say so yet: its volume stays, which "
+                "keeps "
+                "the next pod off its root",
+                runs);
         return;
     }
     sv->leaving = true;

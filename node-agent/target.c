@@ -45,8 +45,7 @@ static int open_parent(const struct target_sources *src, const char *dir)
     return safe_open_mounted(src->kubelet_fd, parent, O_DIRECTORY);
 }
 
-/* The target directory itself, or -ENOENT. */
-static int open_target(const struct target_sources *src, const char *dir)
+int target_open(const struct target_sources *src, const char *dir)
 {
     _cleanup_close_ int parent = open_parent(src, dir);
 
@@ -149,21 +148,28 @@ static int put_socket(int dir, int *ret_listen, struct err *err)
     return 0;
 }
 
-/* Where the containers' own mount goes. */
-static int put_chroot(int dir, struct err *err)
+/* The directory in which an attach mounts something of the container's own; NULL for none. */
+static const char *place_of(const struct volume *v)
 {
-    if (mkdirat(dir, SC_CHROOT_NAME, 0555) < 0 && errno != EEXIST)
-        return err_set(err, errno, "cannot make the directory " SC_CHROOT_NAME);
-    if (fchmodat(dir, SC_CHROOT_NAME, 0555, 0) < 0)
-        return err_set(err, errno, "cannot set the mode of " SC_CHROOT_NAME);
+    if (v->role != VOLUME_CONSUMER)
+        return NULL;
+    return v->chroot ? SC_CHROOT_NAME : SC_OLD_ROOT_NAME;
+}
+
+static int put_place(int dir, const char *name, struct err *err)
+{
+    if (mkdirat(dir, name, 0555) < 0 && errno != EEXIST)
+        return err_set(err, errno, "cannot make the directory %s", name);
+    if (fchmodat(dir, name, 0555, 0) < 0)
+        return err_set(err, errno, "cannot set the mode of %s", name);
     return 0;
 }
 
-static bool chroot_is_there(int dir)
+static bool place_is_there(int dir, const char *name)
 {
     struct stat st;
 
-    return fstatat(dir, SC_CHROOT_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+    return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }
 
 /* Name and source of the program that belongs into the volume; NULL for none. */
@@ -210,8 +216,8 @@ int target_publish(const struct target_sources *src, const struct volume *v, int
     if (r == 0 && !program_is_there(dir, name))
         r = put_program(dir, name, v->role == VOLUME_PROVIDER ? TMP(SC_PAUSE_FILE) : TMP(SC_EXECWRAP_FILE),
                 from, err);
-    if (r == 0 && v->chroot)
-        r = put_chroot(dir, err);
+    if (r == 0 && place_of(v))
+        r = put_place(dir, place_of(v), err);
     if (r == 0)
         r = put_socket(dir, ret_listen, err);
     return r < 0 ? err_wrap(err, r, "%s", v->dir) : 0;
@@ -219,7 +225,7 @@ int target_publish(const struct target_sources *src, const struct volume *v, int
 
 bool target_is_complete(const struct target_sources *src, const struct volume *v)
 {
-    _cleanup_close_ int dir = open_target(src, v->dir);
+    _cleanup_close_ int dir = target_open(src, v->dir);
     const char *from;
     const char *name = program_of(src, v, &from);
     struct stat st;
@@ -228,7 +234,7 @@ bool target_is_complete(const struct target_sources *src, const struct volume *v
         return false;
     if (!name)
         return true;
-    if (v->chroot && !chroot_is_there(dir))
+    if (place_of(v) && !place_is_there(dir, place_of(v)))
         return false;
     return program_is_there(dir, name) && fstatat(dir, SC_SOCKET_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
            S_ISSOCK(st.st_mode);
@@ -236,7 +242,7 @@ bool target_is_complete(const struct target_sources *src, const struct volume *v
 
 int target_exists(const struct target_sources *src, const char *dir)
 {
-    _cleanup_close_ int fd = open_target(src, dir);
+    _cleanup_close_ int fd = target_open(src, dir);
 
     if (fd >= 0)
         return 1;
@@ -264,6 +270,7 @@ static int flatten(int top, const char *name, unsigned long *n, struct err *err)
 {
     _cleanup_close_ int child = safe_open_child(top, name, O_DIRECTORY);
     _cleanup_(closedirp) DIR *d = NULL;
+    struct dirent *e;
     struct stat st;
     char to[32];
     int r;
@@ -271,9 +278,7 @@ static int flatten(int top, const char *name, unsigned long *n, struct err *err)
     d = child < 0 ? NULL : open_listing(child);
     if (!d)
         return err_set(err, child < 0 ? child : errno, "cannot open %s", name);
-    for (struct dirent *e; (e = readdir(d));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
+    while ((r = dir_next(d, &e)) > 0) {
         if (fstatat(child, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
             return err_set(err, ENOTEMPTY, "%s in %s was not put there by this agent", e->d_name, name);
         do {
@@ -283,6 +288,8 @@ static int flatten(int top, const char *name, unsigned long *n, struct err *err)
         if (r < 0)
             return err_set(err, r, "cannot move %s out of %s", e->d_name, name);
     }
+    if (r < 0)
+        return err_set(err, r, "cannot list %s", name);
     return unlinkat(top, name, AT_REMOVEDIR) < 0 ? err_set(err, errno, "cannot remove %s", name) : 0;
 }
 
@@ -290,22 +297,23 @@ static int flatten(int top, const char *name, unsigned long *n, struct err *err)
 static int flatten_pass(int top, unsigned long *n, struct err *err)
 {
     _cleanup_(closedirp) DIR *d = open_listing(top);
-    int found = 0, r = 0;
+    struct dirent *e;
+    int found = 0, r;
 
     if (!d)
         return err_set(err, errno, "cannot list a volume's directory");
-    for (struct dirent *e; r == 0 && (e = readdir(d));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
+    while ((r = dir_next(d, &e)) > 0) {
         if (unlinkat(top, e->d_name, AT_REMOVEDIR) < 0) {
             if (errno == ENOTDIR)
                 continue;
             r = errno == ENOTEMPTY ? flatten(top, e->d_name, n, err)
                                    : err_set(err, errno, "cannot remove %s", e->d_name);
+            if (r < 0)
+                return r;
         }
         found = 1;
     }
-    return r < 0 ? r : found;
+    return r < 0 ? err_set(err, r, "cannot list a volume's directory") : found;
 }
 
 /* The kubelet makes the directories of a subPath of any depth in the volume, for whoever writes one into a
@@ -334,8 +342,6 @@ int target_remove(const struct target_sources *src, const char *dir, struct err 
     for (size_t i = 0; i < ARRAY_SIZE(our_files); i++)
         if (unlinkat(fd, our_files[i], 0) < 0 && errno != ENOENT && errno != EISDIR)
             return err_set(err, errno, "cannot remove %s from %s", our_files[i], dir);
-    if (unlinkat(fd, SC_CHROOT_NAME, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTEMPTY)
-        return err_set(err, errno, "cannot remove " SC_CHROOT_NAME " from %s", dir);
     r = remove_subpaths(fd, err);
     if (r < 0)
         return err_wrap(err, r, "%s", dir);

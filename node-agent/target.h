@@ -35,6 +35,9 @@ int target_publish(
 /* Whether everything that target_publish makes is there. */
 bool target_is_complete(const struct target_sources *src, const struct volume *v);
 
+/* The directory (O_PATH), or -ENOENT; -EXDEV where something is mounted on it. */
+int target_open(const struct target_sources *src, const char *dir) _must_check_;
+
 /* Whether the directory is there: 1, 0, or a negative errno. */
 int target_exists(const struct target_sources *src, const char *dir);
 

@@ -68,6 +68,16 @@ void visitor_refuse_name(struct served *sv, const char *container, bool retryabl
     }
 }
 
+void visitor_dismiss(struct served *sv, const char *text)
+{
+    list_for_each (it, &sv->visitors) {
+        struct visitor *v = list_entry(it, struct visitor, node);
+
+        if (v->held)
+            visitor_refuse(v, false, text);
+    }
+}
+
 static void visitor_say(struct visitor *v, const char *text)
 {
     uint8_t frame[WIRE_HEADER + WIRE_TEXT_MAX + 64];
@@ -115,7 +125,7 @@ static void settle_hello(struct visitor *v)
     struct err err = ERR_INIT;
     uint8_t frame[WIRE_HEADER];
     struct decision d;
-    int len;
+    int len, r;
 
     if (v->stopping && settle_stopping(v))
         return;
@@ -129,8 +139,9 @@ static void settle_hello(struct visitor *v)
         conn_send(v->conn, frame, len > 0 ? (size_t)len : 0);
         return;
     case VERDICT_DO:
-        if (provider_take(visitor_slot(v), v->peer, &err) < 0)
-            visitor_refuse(v, true, err_text(&err));
+        r = provider_take(visitor_slot(v), v->peer, &err);
+        if (r < 0)
+            visitor_refuse(v, r != -ENOTRECOVERABLE, err_text(&err));
         return;
     case VERDICT_WAIT:
         visitor_say(v, d.text);
@@ -154,7 +165,7 @@ static void settle_attach(struct visitor *v)
 
     switch (d.verdict) {
     case VERDICT_DO:
-        consumer_attach(v, served_slot(in->provider, container));
+        consumer_attach(v, in->provider ? served_slot(in->provider, container) : NULL);
         return;
     case VERDICT_WAIT:
         visitor_say(v, d.text);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/num.h"
 #include "common/names.h"
 
 static bool is_hex(char c)
@@ -102,6 +103,31 @@ int volume_role_parse(const char *text, enum volume_role *ret_role)
     for (enum volume_role r = VOLUME_PROVIDER; r <= VOLUME_RECLAIM; r++)
         if (strcmp(text, volume_role_text(r)) == 0) {
             *ret_role = r;
+            return 0;
+        }
+    return -EINVAL;
+}
+
+const char *volume_use_text(enum root_use use)
+{
+    switch (use) {
+    case USE_WITHIN:
+        return SC_USE_WITHIN;
+    case USE_UNKNOWN:
+        return SC_USE_UNKNOWN;
+    case USE_EXCEEDED:
+        return SC_USE_EXCEEDED;
+    case USE_NONE:
+        break;
+    }
+    return NULL;
+}
+
+int volume_use_parse(const char *text, enum root_use *ret_use)
+{
+    for (enum root_use u = USE_WITHIN; u <= USE_EXCEEDED; u++)
+        if (strcmp(text, volume_use_text(u)) == 0) {
+            *ret_use = u;
             return 0;
         }
     return -EINVAL;
@@ -227,6 +253,46 @@ static int check_pod_name(const struct volume *v, struct err *err)
     return 0;
 }
 
+static int parse_persistence(struct volume *v, const char *persistence, struct err *err)
+{
+    v->node = persistence && strcmp(persistence, SC_PERSISTENCE_NODE) == 0;
+    if (persistence && !v->node && strcmp(persistence, SC_PERSISTENCE_PROVIDER) != 0)
+        return err_say(err, EINVAL,
+                "attribute " SC_ATTR_PERSISTENCE ": \"%.40s\": this agent knows " SC_PERSISTENCE_PROVIDER
+                " and " SC_PERSISTENCE_NODE,
+                persistence);
+    return 0;
+}
+
+/* What only a provider's volume in persistence Node says. Without its word on the root nothing could be told:
+ * a root that is gone would be taken for one that never was. */
+static int parse_root(struct volume *v, const char *root, const char *limit, struct err *err)
+{
+    if (v->role != VOLUME_PROVIDER || !v->node) {
+        if (root || limit)
+            return err_say(err, EINVAL,
+                    "attribute %s belongs to a provider in persistence " SC_PERSISTENCE_NODE,
+                    root ? SC_ATTR_ROOT : SC_ATTR_SIZE_LIMIT);
+        return 0;
+    }
+    v->kept = root && strcmp(root, SC_ROOT_KEPT) == 0;
+    if (!v->kept && (!root || strcmp(root, SC_ROOT_NEW) != 0))
+        return err_say(err, EINVAL, "attribute " SC_ATTR_ROOT " must be " SC_ROOT_NEW " or " SC_ROOT_KEPT);
+    if (limit && num_parse_u64(limit, 1, LIMIT_ROOT_SIZE, &v->size_limit) < 0)
+        return err_say(err, EINVAL, "attribute " SC_ATTR_SIZE_LIMIT " is no number of bytes from 1 to 8 PiB");
+    return 0;
+}
+
+/* What only a limit brings with it. */
+static int parse_use(struct volume *v, const char *use, struct err *err)
+{
+    if (use && (v->size_limit == 0 || volume_use_parse(use, &v->use) < 0))
+        return err_say(err, EINVAL,
+                "attribute " SC_ATTR_USE " must be " SC_USE_WITHIN ", " SC_USE_EXCEEDED " or " SC_USE_UNKNOWN
+                ", and goes with " SC_ATTR_SIZE_LIMIT);
+    return 0;
+}
+
 static int parse_reclaim(
         struct volume *v, const struct csi_publish_request *req, const char *own_namespace, struct err *err)
 {
@@ -322,6 +388,13 @@ int volume_from_request(const struct csi_publish_request *req, const char *own_n
     v->role = role;
     (void)snprintf(v->instance_uid, sizeof(v->instance_uid), "%s", instance);
     r = copy_vouched(v, req, err);
+    if (r == 0)
+        r = parse_persistence(v, csi_publish_attribute(req, SC_ATTR_PERSISTENCE), err);
+    if (r == 0)
+        r = parse_root(v, csi_publish_attribute(req, SC_ATTR_ROOT),
+                csi_publish_attribute(req, SC_ATTR_SIZE_LIMIT), err);
+    if (r == 0)
+        r = parse_use(v, csi_publish_attribute(req, SC_ATTR_USE), err);
     if (r == 0)
         r = role == VOLUME_RECLAIM ? parse_reclaim(v, req, own_namespace, err) : parse_pod(v, req, err);
     if (r < 0)

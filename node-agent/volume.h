@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
@@ -32,12 +33,16 @@ enum root_state {
     ROOT_EXPOSED,
 };
 
+/* Of a root whose sizeLimit is only watched (use.h); from better to worse. */
+enum root_use { USE_NONE, USE_WITHIN, USE_UNKNOWN, USE_EXCEEDED };
+
 struct volume_container {
     char name[LIMIT_NAMESPACE + 1]; /* container names are DNS labels */
     bool readonly; /* the preserved root is given read-only (consumer) */
     char id[LIMIT_CONTAINER_ID + 1]; /* provider: the first container that said hello, and the only one
-                                      * that may; consumer: the last container attached. "" before. */
-    enum root_state root; /* provider only */
+                                      * that may; consumer: the last container whose attach was begun. ""
+                                      * before. */
+    enum root_state root; /* provider; in persistence Node the consumer too: NONE or EXPOSED */
 };
 
 struct volume {
@@ -54,6 +59,10 @@ struct volume {
     char provider_uid[LIMIT_UID + 1]; /* consumer: uid of the provider pod it was published for */
     char lost[VOLUME_REASON_MAX]; /* provider, and the consumer on its roots: why they are lost, or "" */
     bool chroot; /* consumer: its containers are attached by Chroot */
+    bool node; /* persistence Node */
+    bool kept; /* provider in persistence Node: its roots must be there already */
+    uint64_t size_limit; /* provider in persistence Node: bytes of each root; 0: none */
+    enum root_use use; /* provider with a size_limit: what the controller has told of it */
     size_t n_containers;
     struct volume_container containers[];
 };
@@ -79,6 +88,10 @@ bool volume_is_uid(const char *text); /* 36 characters, lower case hex and dashe
 bool volume_is_label(const char *text); /* DNS label, 63 */
 bool volume_is_subdomain(const char *text); /* DNS subdomain, 253 */
 bool volume_is_id(const char *text); /* csi-<64 hex> */
+
+/* NULL for USE_NONE; -EINVAL for a word that is none. */
+const char *volume_use_text(enum root_use use);
+int volume_use_parse(const char *text, enum root_use *ret_use) _must_check_;
 
 const char *volume_role_text(enum volume_role role);
 int volume_role_parse(const char *text, enum volume_role *ret_role) _must_check_;

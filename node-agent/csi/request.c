@@ -7,14 +7,14 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <openssl/sha.h>
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/hash/sha256.h"
 #include "common/names.h"
 #include "common/rpc/pb.h"
 
-enum { VOLUME_ID_LEN = 4 + 2 * SHA256_DIGEST_LENGTH };
+enum { VOLUME_ID_LEN = 4 + 2 * SHA256_SIZE };
 
 #define KUBELET_KEYS "csi.storage.k8s.io/"
 
@@ -182,18 +182,14 @@ refuse:
 
 static int check_volume_id(const struct raw *raw, struct err *err)
 {
-    static const char hex[] = "0123456789abcdef";
-    unsigned char text[LIMIT_UID + LIMIT_NAMESPACE], digest[SHA256_DIGEST_LENGTH];
+    uint8_t text[LIMIT_UID + LIMIT_NAMESPACE], digest[SHA256_SIZE];
     char want[VOLUME_ID_LEN + 1] = "csi-";
 
     memcpy(text, raw->pod_uid.data, raw->pod_uid.len);
     memcpy(text + raw->pod_uid.len, raw->volume_name.data, raw->volume_name.len);
-    if (!SHA256(text, raw->pod_uid.len + raw->volume_name.len, digest))
+    if (sha256(text, raw->pod_uid.len + raw->volume_name.len, digest) < 0)
         return err_say(err, ENOMEM, "cannot compute the volume id");
-    for (size_t i = 0; i < sizeof(digest); i++) {
-        want[4 + 2 * i] = hex[digest[i] >> 4];
-        want[5 + 2 * i] = hex[digest[i] & 0x0f];
-    }
+    sha256_hex(digest, sizeof(digest), want + strlen(want));
     if (!pb_slice_equal(raw->volume_id, want))
         return err_say(err, EINVAL,
                 "the volume id is not the one of an inline volume of this pod: only inline (ephemeral) "

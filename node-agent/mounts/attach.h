@@ -8,14 +8,16 @@
  *     b. a copy of each carried mount with all below it; copies keep their propagation
  *     c. every target, and the working directory, resolved and made in the detached new root; then read-only
  *        where asked for
- *     d. the old root and the stage made private, they alone (pivot_root(2) demands it)
+ *     d. the old root and the pod's volume made private, they alone (pivot_root(2) demands it)
  *     e. the copies moved in, from fd to fd; /proc, /dev and /sys looked at once more
- *     f. pivot_root; the old tree made private through the fd of (a); the old tree detached
+ *     f. pivot_root, which puts the old tree into a directory of the pod's volume, not over the new root:
+ *        who joins the namespace from then on is in the new one; the old tree made private through the fd
+ *        of (a); the old tree detached
  *
  * Chroot has (a) to (c) and (e) in common with this; what is different is in attach_chroot.c.
  *
- * Where the kernel can (6.15) the tree is complete before any of it is visible; before that it is staged on
- * the mount at /.stoppablecontainer. A failure before the pivot leaves the namespace's mounts as they were.
+ * Where the kernel can (6.15) the tree is complete before any of it is visible; before that it is put together
+ * in the directory of the pod's volume where the old tree goes. A failure before the pivot leaves the namespace's mounts as they were.
  * A worker that died half way is made good by the next attempt, before and after the pivot.
  *
  * Afterwards every process of the container whose root and working directory were the old root has the new

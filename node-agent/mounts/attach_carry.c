@@ -58,6 +58,20 @@ static int mark_writable(struct attach_state *s, const struct carry_rules *rules
     return r;
 }
 
+/* The runtime followed the links of the image to get to a mount's place ("/var/run/x" is at "/run/x"); in the
+ * preserved root they may be gone, and the pod's own words lead to where its processes look. Not by "..",
+ * which the runtime took out of them first. */
+static const char *path_of_pod(const struct attach_state *s, const struct mount *m, char *const *canonical)
+{
+    for (size_t i = 0; i < s->req->n_own_mounts; i++) {
+        const char *path = s->req->own_mounts[i];
+
+        if (strcmp(canonical[i], m->path) == 0 && path[0] == '/' && !strstr(path, "/.."))
+            return path;
+    }
+    return m->path;
+}
+
 int attach_select_mounts(struct attach_state *s, struct err *err)
 {
     _cleanup_(free_paths) char **own = NULL;
@@ -80,7 +94,10 @@ int attach_select_mounts(struct attach_state *s, struct err *err)
     if (!s->carried)
         return err_set(err, ENOMEM, "cannot list mounts");
     for (size_t i = 0; i < s->list.n; i++)
-        s->carried[i] = (struct carried){.mount = s->list.mounts[i], .copy = -EBADF, .target = -EBADF};
+        s->carried[i] = (struct carried){.mount = s->list.mounts[i],
+                .path = path_of_pod(s, s->list.mounts[i], own),
+                .copy = -EBADF,
+                .target = -EBADF};
     return mark_writable(s, &rules, err);
 }
 

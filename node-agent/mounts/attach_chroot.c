@@ -79,17 +79,23 @@ static bool something_is_placed(const struct attach_state *s)
     return false;
 }
 
-bool attach_chroot_is_done(const struct attach_state *s)
+/* Not done for want of an fd would take a root away from those who work on it. */
+int attach_chroot_is_done(const struct attach_state *s, struct err *err)
 {
     _cleanup_close_ int placed = -EBADF;
+    int r;
 
     for (size_t i = 0; i < s->mounts->n; i++) {
         const struct mount *m = &s->mounts->mounts[i];
 
-        if (is_ours(m) && is_read_only(m) && strcmp(m->path, SC_CHROOT_DIR) == 0)
-            return something_is_placed(s) && open_placed(s, &placed) == 0;
+        if (!is_ours(m) || !is_read_only(m) || strcmp(m->path, SC_CHROOT_DIR) != 0)
+            continue;
+        r = something_is_placed(s) ? open_placed(s, &placed) : -ENOENT;
+        if (r == -EEXIST || safe_is_absent(r))
+            return 0;
+        return r < 0 ? err_set(err, r, "cannot look at " SC_CHROOT_ROOT) : 1;
     }
-    return false;
+    return 0;
 }
 
 /* Detaches a left-over mount of ours, if it is what is seen at its path. */
@@ -99,9 +105,10 @@ static int clear_one(const struct attach_state *s, const struct mount *m)
     uint64_t id;
     int r = fd < 0 ? fd : mount_identify(fd, &id, NULL);
 
-    if (r < 0 || id != m->id)
+    if (safe_is_absent(r) || (r == 0 && id != m->id))
         return 0;
-    r = attach_detach_tree(fd);
+    if (r == 0)
+        r = attach_detach_tree(fd);
     return r < 0 ? r : 1;
 }
 
@@ -186,7 +193,8 @@ static int own_directory(const struct attach_state *s, const char *path, bool no
         return r;
     if (strcmp(buf_str(&canonical), "/") == 0)
         return -EXDEV;
-    return safe_open_own(s->old, buf_str(&canonical), O_DIRECTORY);
+    r = safe_open_own(s->old, buf_str(&canonical), O_DIRECTORY);
+    return r < 0 ? err_set(err, r, "cannot open %s", buf_str(&canonical)) : r;
 }
 
 static int find_place(struct attach_state *s, struct err *err)
@@ -204,7 +212,7 @@ static int place_root(struct attach_state *s, struct err *err)
     int r = mount_change(s->old, &make_private);
 
     if (r == 0)
-        r = mount_change(s->stage, &make_private);
+        r = mount_change(s->volume, &make_private);
     if (r < 0)
         return err_set(err, r, "cannot make / and " SC_MOUNT_DIR " private");
     r = mount_move(s->root, s->chroot.place);
@@ -216,7 +224,7 @@ static int place_root(struct attach_state *s, struct err *err)
 
 static int place_tools(struct attach_state *s, struct err *err)
 {
-    _cleanup_close_ int target = safe_open_child(s->stage, SC_CHROOT_NAME, O_DIRECTORY);
+    _cleanup_close_ int target = safe_open_child(s->volume, SC_CHROOT_NAME, O_DIRECTORY);
     int r;
 
     if (target < 0)
@@ -259,19 +267,24 @@ static int cover(struct attach_state *s, int target, struct err *err)
     return 0;
 }
 
-/* A directory that cannot be had (on a volume, a link that goes in circles) stays as it is. */
+/* A directory that is none of the own root's (on a volume, a link that goes in circles) stays as it is. One that
+ * could not be looked for must not: commands would be the own root's for as long as the container runs. */
 static int cover_path(struct attach_state *s, struct err *err)
 {
     struct path_dirs dirs = {.search = s->req->chroot->search};
     char path[PATH_MAX];
 
     while (path_dirs_next(&dirs, path)) {
-        struct err ignored = ERR_INIT;
-        _cleanup_close_ int target = own_directory(s, path, false, &ignored);
-        int r = target < 0 ? 0 : cover(s, target, err);
+        struct err why = ERR_INIT;
+        _cleanup_close_ int target = own_directory(s, path, false, &why);
+        int r = target;
 
+        if (safe_is_absent(target))
+            continue;
+        if (target >= 0)
+            r = cover(s, target, &why);
         if (r < 0)
-            return err_wrap(err, r, "%s", path);
+            return err_say(err, r, "cannot lay the links over %s of the PATH: %s", path, err_text(&why));
     }
     return 0;
 }

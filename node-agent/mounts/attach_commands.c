@@ -9,7 +9,8 @@
  *
  * The preserved root is a tenant's, and looked at before anything of the container is mounted in it. A
  * directory is entered by real names only, a link in the place of one is passed over; of the content nothing
- * is opened. What counts as a command: an executable file, or a link, which may lead to one.
+ * is opened. What counts as a command: an executable file, or a link, which may lead to one. What cannot be
+ * looked at for want of fds, memory or a good disk fails the attach: it would be without these commands.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/names.h"
 #include "node-agent/mounts/attach_state.h"
@@ -77,19 +79,20 @@ static int open_real(int root, const char *path)
     return take_fd(&dir);
 }
 
-static bool is_command(int dir, const struct dirent *e)
+/* 1, 0, or a negative errno. */
+static int is_command(int dir, const struct dirent *e)
 {
     struct stat st;
 
     /* A file system is read here that answers what its owner wants. */
-    if (strchr(e->d_name, '/') || strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-        return false;
+    if (strchr(e->d_name, '/'))
+        return 0;
     if (e->d_type == DT_LNK)
-        return true;
+        return 1;
     if (e->d_type != DT_REG && e->d_type != DT_UNKNOWN)
-        return false;
+        return 0;
     if (fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return false;
+        return safe_is_absent(-errno) ? 0 : -errno;
     return S_ISLNK(st.st_mode) || (S_ISREG(st.st_mode) && (st.st_mode & 0111));
 }
 
@@ -105,13 +108,16 @@ struct linking {
 /* 0 to go on. */
 static int link_one(struct linking *l, int dir, const struct dirent *e)
 {
+    int r;
+
     if (l->entries++ >= LIMIT_COMMAND_ENTRIES || l->links >= LIMIT_COMMANDS ||
             l->bytes >= LIMIT_COMMAND_NAMES) {
         l->cut = true;
         return 1;
     }
-    if (!is_command(dir, e))
-        return 0;
+    r = is_command(dir, e);
+    if (r <= 0)
+        return r;
     if (linkat(l->tools, SC_EXECWRAP_FILE, l->commands, e->d_name, 0) < 0)
         return errno == EEXIST ? 0 : -errno;
     l->links++;
@@ -119,11 +125,11 @@ static int link_one(struct linking *l, int dir, const struct dirent *e)
     return 0;
 }
 
-/* Takes the fd. One that cannot be read to its end has as many commands as were seen. */
+/* Takes the fd. One that was removed meanwhile has as many commands as were seen. */
 static int link_all(struct linking *l, int fd)
 {
     DIR *dir = fdopendir(fd);
-    const struct dirent *e;
+    struct dirent *e;
     int r = 0;
 
     if (!dir) {
@@ -131,7 +137,7 @@ static int link_all(struct linking *l, int fd)
         (void)close_fd(fd);
         return r;
     }
-    while (r == 0 && (e = readdir(dir)))
+    while (r == 0 && (r = dir_next(dir, &e)) > 0)
         r = link_one(l, fd, e);
     (void)closedir(dir);
     return r < 0 ? r : 0;
@@ -146,7 +152,7 @@ int attach_link_commands(struct attach_state *s, struct err *err)
     while (!l.cut && path_dirs_next(&dirs, path)) {
         _cleanup_close_ int dir = open_real(s->root, path);
         int fd = dir < 0 ? dir : safe_open_to_read(dir);
-        int r = fd < 0 ? 0 : link_all(&l, fd);
+        int r = safe_is_absent(fd) ? 0 : fd < 0 ? fd : link_all(&l, fd);
 
         if (r < 0)
             return err_set(err, r, "cannot make links for the commands in %s of the preserved root", path);

@@ -28,19 +28,21 @@ static bool is_system_place(const char *path)
 static int find_place(struct attach_state *s, struct carried *c, struct err *err)
 {
     _cleanup_buf_ struct buf place = BUF_INIT(LIMIT_PATH_TEXT);
+    bool system = is_system_place(c->mount->path);
+    const char *path = system ? c->mount->path : c->path;
     const struct safe_ensure how = {
             .type = c->is_directory ? SAFE_DIRECTORY : SAFE_FILE,
-            .no_links = is_system_place(c->mount->path),
+            .no_links = system,
             .aside = note_aside,
             .data = s,
     };
     int r;
 
-    r = safe_ensure_at(s->root, c->mount->path, &how, &place, &c->target, err);
+    r = safe_ensure_at(s->root, path, &how, &place, &c->target, err);
     if (r == 0 && (r = attach_identify(c->target, &c->target_id)) < 0)
-        r = err_set(err, r, "cannot look at %s", c->mount->path);
+        r = err_set(err, r, "cannot look at %s", path);
     if (r < 0)
-        return err_wrap(err, r, "a place for the mount at %s", c->mount->path);
+        return err_wrap(err, r, "a place for the mount at %s", path);
     c->place = buf_take(&place, NULL);
     if (!c->place)
         return err_set(err, ENOMEM, "cannot list mounts");
@@ -66,22 +68,45 @@ static int check_places(const struct attach_state *s, struct err *err)
     return carry_check_places(&s->list, places, err);
 }
 
-/* `runc exec` changes to it, and fails where it is missing. Within a carried mount it is there already. */
+static bool is_in_a_place(const struct attach_state *s, const char *path)
+{
+    for (size_t i = 0; i < s->list.n; i++) {
+        size_t len = strlen(s->carried[i].place);
+
+        if (strncmp(path, s->carried[i].place, len) == 0 && (path[len] == '/' || path[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* Within a carried mount, here as in the container, it is there already. */
+static int workdir_is_carried(const struct attach_state *s, const char *path, struct err *err)
+{
+    _cleanup_buf_ struct buf old = BUF_INIT(LIMIT_PATH_TEXT), new = BUF_INIT(LIMIT_PATH_TEXT);
+    int r = safe_canonical(s->old, path, &old, err);
+
+    if (r == 0)
+        r = safe_canonical(s->root, path, &new, err);
+    if (r < 0)
+        return r;
+    return carry_covers(&s->list, buf_str(&old)) && is_in_a_place(s, buf_str(&new));
+}
+
+/* `runc exec` changes to it, and fails where it is missing. */
 static int make_workdir(struct attach_state *s, struct err *err)
 {
-    _cleanup_buf_ struct buf path = BUF_INIT(LIMIT_PATH_TEXT), clean = BUF_INIT(LIMIT_PATH_TEXT);
+    _cleanup_buf_ struct buf path = BUF_INIT(LIMIT_PATH_TEXT);
     _cleanup_close_ int fd = -EBADF;
     const struct safe_ensure how = {.type = SAFE_DIRECTORY, .aside = note_aside, .data = s};
     int r;
 
     (void)buf_putc(&path, '/');
     (void)buf_puts(&path, s->req->workdir ? s->req->workdir : "");
-    r = safe_canonical(s->old, buf_str(&path), &clean, err);
-    if (r < 0)
-        return err_wrap(err, r, "the working directory");
-    if (carry_covers(&s->list, buf_str(&clean)))
+    r = workdir_is_carried(s, buf_str(&path), err);
+    if (r > 0)
         return 0;
-    r = safe_ensure_at(s->root, buf_str(&path), &how, NULL, &fd, err);
+    if (r == 0)
+        r = safe_ensure_at(s->root, buf_str(&path), &how, NULL, &fd, err);
     if (r < 0)
         return err_wrap(err, r, "the working directory");
     return 0;

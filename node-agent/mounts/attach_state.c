@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/names.h"
 #include "node-agent/mounts/safe_path.h"
@@ -40,6 +39,7 @@ void attach_state_free(struct attach_state *s)
     (void)close_fd(s->scaffold);
     (void)close_fd(s->process_root);
     (void)close_fd(s->old);
+    (void)close_fd(s->volume);
     (void)close_fd(s->stage);
     for (size_t i = 0; i < s->chroot.n_covers; i++)
         (void)close_fd(s->chroot.covers[i]);
@@ -81,14 +81,8 @@ int attach_look_around(struct attach_state *s, struct err *err)
 /* (a) The table as this process has it now: through the machine's /proc, since /proc here is a tenant's. */
 int attach_read_mounts(struct attach_state *s, struct err *err)
 {
-    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_MOUNTINFO);
-    int r;
-
     s->mounts = mountinfo_free(s->mounts);
-    r = file_read_at(s->child->self_procfd, "mountinfo", &b, err);
-    if (r < 0)
-        return r;
-    return mountinfo_parse(buf_str(&b), b.len, &s->mounts, err);
+    return worker_read_mounts(s->child, &s->mounts, err);
 }
 
 /* Detaches the tree whose root is fd, never reaching its peers: what is carried may be shared with the
@@ -106,8 +100,8 @@ int attach_detach_tree(int fd)
     return mount_detach_cwd();
 }
 
-/* The pod's volume, directly on the root mount: the lowest of what is at the stage. */
-static const struct mount *find_stage(const struct attach_state *s)
+/* The pod's volume, directly on the root mount: the lowest of what is at its path. */
+static const struct mount *find_volume(const struct attach_state *s)
 {
     for (size_t i = 0; i < s->mounts->n; i++) {
         const struct mount *m = &s->mounts->mounts[i];
@@ -118,38 +112,44 @@ static const struct mount *find_stage(const struct attach_state *s)
     return NULL;
 }
 
-static int open_stage(struct attach_state *s, uint64_t *ret_id, struct err *err)
+/* Opens what is seen at path, and detaches it, until that is in the mount with this id. How many were in the
+ * way. */
+static int uncover(
+        const struct attach_state *s, const char *path, uint64_t wanted, int *ret_fd, struct err *err)
 {
-    int r;
+    for (int i = 0; i < LIMIT_MOUNT_STACK; i++) {
+        _cleanup_close_ int fd = safe_open_mounted(s->old, path, O_DIRECTORY);
+        uint64_t there;
+        int r;
 
-    s->stage = close_fd(s->stage);
-    s->stage = safe_open_mounted(s->old, SC_MOUNT_DIR, O_DIRECTORY);
-    if (s->stage < 0)
-        return err_set(err, s->stage, "cannot open " SC_MOUNT_DIR);
-    r = mount_identify(s->stage, ret_id, NULL);
-    if (r < 0)
-        return err_set(err, r, "cannot look at " SC_MOUNT_DIR);
-    return 0;
+        if (fd < 0)
+            return err_set(err, fd, "cannot open %s", path);
+        r = mount_identify(fd, &there, NULL);
+        if (r < 0)
+            return err_set(err, r, "cannot look at %s", path);
+        if (there == wanted) {
+            *ret_fd = take_fd(&fd);
+            return i;
+        }
+        r = attach_detach_tree(fd);
+        if (r < 0)
+            return err_set(err, r, "cannot remove what an earlier attempt left on %s", path);
+    }
+    return err_say(err, EBUSY, "more than %d mounts lie on %s", LIMIT_MOUNT_STACK, path);
 }
 
 int attach_clear_stage(struct attach_state *s, struct err *err)
 {
-    const struct mount *volume = find_stage(s);
-    uint64_t wanted, there;
-    int r;
+    const struct mount *volume = find_volume(s);
+    int above, within = 0;
 
     if (!volume)
         return err_say(err, ENOENT, "the pod's volume is not mounted at " SC_MOUNT_DIR);
-    wanted = volume->id;
-    for (int i = 0; i < LIMIT_MOUNT_STACK; i++) {
-        r = open_stage(s, &there, err);
-        if (r < 0)
-            return r;
-        if (there == wanted)
-            return i == 0 ? 0 : attach_read_mounts(s, err);
-        r = attach_detach_tree(s->stage);
-        if (r < 0)
-            return err_set(err, r, "cannot remove what an earlier attempt left on " SC_MOUNT_DIR);
-    }
-    return err_say(err, EBUSY, "more than %d mounts lie on " SC_MOUNT_DIR, LIMIT_MOUNT_STACK);
+    /* Versions that put the tree over the whole volume left theirs there. */
+    above = uncover(s, SC_MOUNT_DIR, volume->id, &s->volume, err);
+    if (above >= 0 && !s->req->chroot)
+        within = uncover(s, SC_OLD_ROOT_DIR, volume->id, &s->stage, err);
+    if (above < 0 || within < 0)
+        return above < 0 ? above : within;
+    return above + within > 0 ? attach_read_mounts(s, err) : 0;
 }

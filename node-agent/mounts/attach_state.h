@@ -14,6 +14,7 @@
 /* One carried mount: its copy, and the place in the new root that it goes to. */
 struct carried {
     const struct mount *mount; /* as the container has it */
+    const char *path; /* where its processes look for it: as the pod wrote it, or mount's; borrowed */
     int copy;
     int target;
     struct file_id target_id;
@@ -47,7 +48,8 @@ struct attach_state {
     int old; /* the old root */
     struct file_id old_id;
     uint64_t old_mount;
-    int stage;
+    int volume; /* the pod's volume, at /.stoppablecontainer */
+    int stage; /* Pivot: the directory in it where the tree becomes visible */
     bool stage_used;
     struct mountinfo *mounts;
     struct carry_list list;
@@ -69,7 +71,7 @@ int attach_read_mounts(struct attach_state *s, struct err *err);
 /* Detaches the tree whose root is fd, never reaching its peers. No err. */
 int attach_detach_tree(int fd);
 
-/* Opens the stage, /.stoppablecontainer, and removes what an earlier attempt left on it. */
+/* Opens the pod's volume and, for Pivot, the stage in it, and removes what an earlier attempt left there. */
 int attach_clear_stage(struct attach_state *s, struct err *err);
 
 /* --- attach_carry.c: a, b --- */
@@ -88,11 +90,12 @@ int attach_assemble(struct attach_state *s, struct err *err);
 int attach_pivot(struct attach_state *s, struct err *err);
 void attach_undo_stage(const struct attach_state *s);
 
-/* An earlier worker has pivoted, and its old root still lies over the new one. */
+/* The container has its root; an earlier worker may have left the old one in it. */
 int attach_finish_pivot(struct attach_state *s, struct err *err);
 
 /* --- attach_chroot.c --- */
-bool attach_chroot_is_done(const struct attach_state *s);
+/* 1, 0, or a negative errno where it could not be told. */
+int attach_chroot_is_done(const struct attach_state *s, struct err *err);
 /* Removes what an earlier attempt left. */
 int attach_chroot_clear(struct attach_state *s, struct err *err);
 /* After attach_find_places; undoes what it did when it fails. */

@@ -3,8 +3,8 @@
  * Attach, in the consumer's mount namespace: the order of the steps (attach_state.h).
  *
  * What a killed worker leaves is one of two things: a tree on the stage, removed here at the next attempt,
- * or, after the pivot, the old root lying on top of the new one: then the next attempt finishes the job. For
- * Chroot see attach_chroot.c.
+ * or, after the pivot, the old root in the new one: then the next attempt finishes the job. For Chroot see
+ * attach_chroot.c.
  */
 #include "node-agent/mounts/attach_steps.h"
 
@@ -39,18 +39,6 @@ static int attach_new(struct attach_state *s, struct err *err)
     return s->req->chroot ? attach_chroot(s, err) : pivot(s, err);
 }
 
-/* Whether an earlier attach has come to its end, or so far that it can only be finished: that, in *ret. */
-static bool is_done(struct attach_state *s, int *ret, struct err *err)
-{
-    *ret = ATTACH_ALREADY;
-    if (s->req->chroot)
-        return attach_chroot_is_done(s);
-    if (!file_id_equal(&s->process_root_id, &s->root_id))
-        return false;
-    *ret = attach_finish_pivot(s, err);
-    return true;
-}
-
 int attach_run(struct worker_child *child, void *data, struct err *err)
 {
     const struct attach_steps *steps = data;
@@ -61,6 +49,7 @@ int attach_run(struct worker_child *child, void *data, struct err *err)
             .scaffold = -EBADF,
             .process_root = -EBADF,
             .old = -EBADF,
+            .volume = -EBADF,
             .stage = -EBADF,
             .chroot = {.tools = steps->tools, .commands = -EBADF, .own = -EBADF, .place = -EBADF},
     };
@@ -71,11 +60,15 @@ int attach_run(struct worker_child *child, void *data, struct err *err)
         return r;
     /* Device and inode of the root: the kernel gives a file system its device number, so a tenant could only
      * show the preserved root's by having it, and gets nothing here but "yes". */
-    if (file_id_equal(&s.old_id, &s.root_id))
-        return ATTACH_ALREADY;
+    if (file_id_equal(&s.old_id, &s.root_id)) {
+        r = attach_finish_pivot(&s, err);
+        return r < 0 ? r : ATTACH_ALREADY;
+    }
     r = attach_read_mounts(&s, err);
-    if (r < 0 || is_done(&s, &r, err))
-        return r;
+    if (r == 0 && s.req->chroot)
+        r = attach_chroot_is_done(&s, err);
+    if (r != 0)
+        return r < 0 ? r : ATTACH_ALREADY;
     /* pivot_root moves the processes whose root is the old root: one that did a chroot would be told of
      * success and stay where it is, on a tree that is no longer mounted anywhere. */
     if (!file_id_equal(&s.process_root_id, &s.old_id))

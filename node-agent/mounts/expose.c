@@ -17,7 +17,7 @@
 struct exposure {
     int dir;
     char *name;
-    bool nosymfollow;
+    struct mount_caps caps;
     struct process process; /* only the pidfd */
     expose_done_fn done;
     void *data;
@@ -49,30 +49,28 @@ static int clone_root_in_child(struct worker_child *child, void *data, struct er
     return 0;
 }
 
-static int place(const struct exposure *x, int tree, struct err *err)
+int expose_place(int dir, const char *name, const struct mount_caps *caps, int tree, struct err *err)
 {
     _cleanup_close_ int target = -EBADF;
     const struct mount_change protect = {
-            .set = MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC | (x->nosymfollow ? MOUNT_NOSYMFOLLOW : 0),
+            .set = MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC | (caps->nosymfollow ? MOUNT_NOSYMFOLLOW : 0),
             .spread = MOUNT_SPREAD_SHARED,
     };
     int r;
 
-    if (!process_alive(&x->process))
-        return err_say(err, ESRCH, "the provider's process has ended: its root is being removed");
     r = mount_change(tree, &protect);
     if (r < 0)
         return err_set(err, r, "cannot protect the copy of the root");
-    if (mkdirat(x->dir, x->name, 0700) < 0 && errno != EEXIST)
-        return err_set(err, errno, "cannot make the directory %s", x->name);
-    target = safe_open_child(x->dir, x->name, O_DIRECTORY);
+    if (mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
+        return err_set(err, errno, "cannot make the directory %s", name);
+    target = safe_open_child(dir, name, O_DIRECTORY);
     if (target == -EXDEV)
-        return err_say(err, EEXIST, "something is mounted on %s already", x->name);
+        return err_say(err, EEXIST, "something is mounted on %s already", name);
     if (target < 0)
-        return err_set(err, target, "cannot open the directory %s", x->name);
+        return err_set(err, target, "cannot open the directory %s", name);
     r = mount_move(tree, target);
     if (r < 0)
-        return err_set(err, r, "cannot attach the copy of the root to %s", x->name);
+        return err_set(err, r, "cannot attach the copy of the root to %s", name);
     return 0;
 }
 
@@ -88,8 +86,10 @@ static void on_cloned(struct worker_result *res, void *data)
     }
     if (res->n_fds != 1)
         r = err_say(&err, EBADMSG, "the worker sent no mount");
+    else if (!process_alive(&x->process))
+        r = err_say(&err, ESRCH, "the provider's process has ended: its root is being removed");
     else
-        r = place(x, res->fds[0], &err);
+        r = expose_place(x->dir, x->name, &x->caps, res->fds[0], &err);
     x->done(r, r < 0 ? err_text(&err) : "", x->data);
 }
 
@@ -105,7 +105,7 @@ int expose_start(struct workers *ws, const struct expose_request *req, expose_do
     if (!x)
         return err_set(err, ENOMEM, "cannot expose a root");
     *x = (struct exposure){.process = PROCESS_INIT, .done = done, .data = data};
-    x->nosymfollow = req->caps->nosymfollow;
+    x->caps = *req->caps;
     x->name = strdup(req->name);
     x->dir = fcntl(req->dir, F_DUPFD_CLOEXEC, 3);
     x->process.pidfd = fcntl(req->process->pidfd, F_DUPFD_CLOEXEC, 3);

@@ -35,6 +35,9 @@ typedef void (*expose_done_fn)(int code, const char *text, void *data);
 int expose_start(struct workers *ws, const struct expose_request *req, expose_done_fn done, void *data,
         struct err *err);
 
+/* The second half alone, for a detached mount that is to be exposed: protected, then moved onto dir/name. */
+int expose_place(int dir, const char *name, const struct mount_caps *caps, int tree, struct err *err);
+
 /* 1 when something is mounted at dir/name, 0 when not (or it is not there), or a negative errno. */
 int expose_is_exposed(int dir, const char *name);
 

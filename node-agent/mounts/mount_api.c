@@ -19,6 +19,10 @@
 /* mount(2)'s propagation flags, which mount_setattr takes as they are. */
 #define SPREAD_PRIVATE ((uint64_t)1 << 18)
 #define SPREAD_SHARED ((uint64_t)1 << 20)
+#define OVERLAY "overlay"
+#define OVERLAY_SOURCE "stoppablecontainer" /* in mountinfo */
+
+enum { MOUNT_PATH_MAX = 320 };
 
 static uint64_t flags_to_attr(unsigned flags)
 {
@@ -104,6 +108,144 @@ int mount_new_tmpfs(const char *source, size_t bytes, size_t files)
     return new_tmpfs(source, bytes, files, MOUNT_ATTR_NODEV);
 }
 
+/* --- overlays --------------------------------------------------------------------------------------------
+ */
+
+/* What the kernel has to say about a file system being made: lines "e text", "w text", "i text". */
+static void read_log(int fs, struct buf *why)
+{
+    char line[256];
+    ssize_t n;
+
+    while ((n = read(fs, line, sizeof(line))) > 0) {
+        const char *text = n > 2 && line[1] == ' ' ? line + 2 : line;
+
+        if (why->len > 0)
+            (void)buf_puts(why, "; ");
+        (void)buf_append(why, text, (size_t)(line + n - text));
+    }
+}
+
+static int set_text(int fs, const char *key, const char *value)
+{
+    return syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, key, value, 0) < 0 ? -errno : 0;
+}
+
+static int set_fd(int fs, const char *key, int fd)
+{
+    return syscall(SYS_fsconfig, fs, FSCONFIG_SET_FD, key, NULL, fd) < 0 ? -errno : 0;
+}
+
+/* "a=b,c=d" */
+static int set_options(int fs, const char *options)
+{
+    char copy[sizeof(MOUNT_OVERLAY_OPTIONS)], *rest = copy, *option;
+    int r = 0;
+
+    (void)snprintf(copy, sizeof(copy), "%s", options);
+    while (r == 0 && (option = strsep(&rest, ","))) {
+        char *value = strchr(option, '=');
+
+        if (!value)
+            return -EINVAL;
+        *value++ = '\0';
+        r = set_text(fs, option, value);
+    }
+    return r;
+}
+
+static int overlay_by_fds(const struct mount_overlay *o, const char *options, struct buf *why)
+{
+    _cleanup_close_ int fs = (int)syscall(SYS_fsopen, OVERLAY, FSOPEN_CLOEXEC);
+    int r = fs < 0 ? -errno : 0;
+    long tree;
+
+    if (r == 0)
+        r = set_text(fs, "source", OVERLAY_SOURCE);
+    for (size_t i = 0; r == 0 && i < o->n_layers; i++)
+        r = set_fd(fs, "lowerdir+", o->layers[i]);
+    if (r == 0)
+        r = set_fd(fs, "upperdir", o->upper);
+    if (r == 0)
+        r = set_fd(fs, "workdir", o->work);
+    if (r == 0)
+        r = set_options(fs, options);
+    if (r == 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        r = -errno;
+    if (r < 0 && fs >= 0 && why)
+        read_log(fs, why);
+    if (r < 0)
+        return r;
+    tree = syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+    return tree < 0 ? -errno : (int)tree;
+}
+
+static void stage_path(const struct mount_stage *stage, char ret[MOUNT_PATH_MAX])
+{
+    (void)snprintf(ret, MOUNT_PATH_MAX, "/proc/self/fd/%d/%s", stage->dir, stage->name);
+}
+
+/* mount(2) takes one page of options: about 200 layers by fd. */
+static int overlay_by_paths(
+        const struct mount_overlay *o, const char *options, const struct mount_stage *stage)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(4095);
+    char target[MOUNT_PATH_MAX];
+
+    (void)buf_puts(&text, "lowerdir=");
+    for (size_t i = 0; i < o->n_layers; i++)
+        (void)buf_printf(&text, "%s/proc/self/fd/%d", i > 0 ? ":" : "", o->layers[i]);
+    if (o->upper_path)
+        (void)buf_printf(&text, ",upperdir=%s", o->upper_path);
+    else
+        (void)buf_printf(&text, ",upperdir=/proc/self/fd/%d", o->upper);
+    (void)buf_printf(&text, ",workdir=/proc/self/fd/%d,%s", o->work, options);
+    if (buf_error(&text))
+        return buf_error(&text);
+    stage_path(stage, target);
+    return syscall(SYS_mount, OVERLAY_SOURCE, target, OVERLAY, 0UL, buf_str(&text)) < 0 ? -errno : 0;
+}
+
+int mount_new_overlay(const struct mount_overlay *o, const struct mount_stage *stage, struct buf *why)
+{
+    char path[MOUNT_PATH_MAX];
+    long tree;
+    int r;
+
+    if (!stage)
+        return overlay_by_fds(o, MOUNT_OVERLAY_OPTIONS, why);
+    r = overlay_by_paths(o, MOUNT_OVERLAY_OPTIONS, stage);
+    if (r < 0)
+        return r;
+    stage_path(stage, path);
+    tree = syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    return tree < 0 ? -errno : (int)tree;
+}
+
+/* Under index=on the kernel refuses an upper that is in use with EBUSY, and looks at that before it looks at
+ * the work directory: which is the upper itself here, so an upper that is free is refused too (EINVAL), and
+ * nothing is mounted or written in either case. */
+int mount_overlay_in_use(int upper, const struct mount_stage *stage)
+{
+    const struct mount_overlay o = {.layers = &upper, .n_layers = 1, .upper = upper, .work = upper};
+    int r = stage ? overlay_by_paths(&o, "index=on", stage) : overlay_by_fds(&o, "index=on", NULL);
+
+    if (r >= 0) {
+        if (!stage)
+            (void)close_fd(r);
+        return -EIO;
+    }
+    return r == -EBUSY ? 1 : r == -EINVAL ? 0 : r;
+}
+
+/* Whether an overlay takes a layer as an fd: nothing is created. */
+static bool takes_layer_fds(int dir)
+{
+    _cleanup_close_ int fs = (int)syscall(SYS_fsopen, OVERLAY, FSOPEN_CLOEXEC);
+
+    return fs >= 0 && set_fd(fs, "lowerdir+", dir) == 0;
+}
+
 int mount_move(int tree, int target)
 {
     if (syscall(SYS_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
@@ -111,9 +253,9 @@ int mount_move(int tree, int target)
     return 0;
 }
 
-int mount_pivot(void)
+int mount_pivot(const char *put_old)
 {
-    return syscall(SYS_pivot_root, ".", ".") < 0 ? -errno : 0;
+    return syscall(SYS_pivot_root, ".", put_old) < 0 ? -errno : 0;
 }
 
 int mount_detach_cwd(void)
@@ -184,7 +326,8 @@ int mount_caps_probe(struct mount_caps *ret, struct err *err)
 {
     _cleanup_close_ int lower = -EBADF, upper = -EBADF, top = -EBADF;
     struct mount_attr nosymfollow = {.attr_set = MOUNT_ATTR_NOSYMFOLLOW};
-    struct mount_caps caps = {.nosymfollow = false, .detached_assembly = false};
+    struct mount_caps caps = {.nosymfollow = false};
+    _cleanup_close_ int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int r;
 
     r = check_calls(err);
@@ -195,6 +338,7 @@ int mount_caps_probe(struct mount_caps *ret, struct err *err)
     top = mount_new_scaffold();
     if (lower < 0 || upper < 0 || top < 0)
         return err_set(err, lower < 0 ? lower : upper < 0 ? upper : top, "cannot make a detached mount");
+    caps.layer_fds = dir >= 0 && takes_layer_fds(dir);
     caps.nosymfollow = set_attr(top, 0, &nosymfollow) == 0;
     /* Two levels, as attach builds them. */
     caps.detached_assembly = mount_move(upper, lower) == 0 && mount_move(top, upper) == 0;

@@ -8,6 +8,8 @@
  *   mount_setattr                mount_change                      5.12; MOUNT_ATTR_NOSYMFOLLOW 5.14
  *   fsopen, fsconfig, fsmount    mount_new_scaffold, _tmpfs        5.2
  *   pivot_root, umount2          mount_pivot, mount_detach_*       always
+ *   fsconfig with layers as fds  mount_new_overlay                 6.13
+ *   mount                        mount_new_overlay before that     always
  *
  * All return an fd or 0, or a negative errno; the sentence is the caller's, who knows what it was doing.
  */
@@ -17,12 +19,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 
 /* What this kernel can do, found out by calls and not by version numbers. */
 struct mount_caps {
     bool nosymfollow; /* 5.14 */
     bool detached_assembly; /* 6.15: a tree may be put together before any of it is visible */
+    bool layer_fds; /* 6.13: an overlay takes its layers as fds */
 };
 
 /* -ENOSYS with a sentence for people when the kernel is too old to work with at all. Needs CAP_SYS_ADMIN.
@@ -67,11 +71,43 @@ int mount_new_scaffold(void) _must_check_;
  * shows for it. */
 int mount_new_tmpfs(const char *source, size_t bytes, size_t files) _must_check_;
 
+/* An overlay: layers from the topmost down, upper and work, all O_PATH fds of directories on mounts of the
+ * caller's namespace; upper and work on one and the same mount. */
+struct mount_overlay {
+    const int *layers;
+    size_t n_layers;
+    int upper;
+    int work;
+    /* The upper's, for mount(2), so that the table of mounts names it; NULL: it is not named there. */
+    const char *upper_path;
+};
+
+/* What it is mounted with. None of it is left to the kernel's configuration: two mounts of one upper with
+ * different options would not agree on what they find in it. */
+#define MOUNT_OVERLAY_OPTIONS "index=off,metacopy=off,redirect_dir=nofollow,nfs_export=off,xino=off"
+
+/* Where mount(2) mounts it: an empty directory, in a mount namespace that is the caller's alone. It stays
+ * mounted there. */
+struct mount_stage {
+    int dir;
+    const char *name;
+};
+
+/* A detached mount of that overlay; its file system acts with the caller's credentials as they are now.
+ * stage NULL (mount_caps.layer_fds): by fsconfig. Otherwise by mount(2), with /proc/self/fd paths but for
+ * upper_path. why receives what the kernel says to a failure. */
+int mount_new_overlay(
+        const struct mount_overlay *o, const struct mount_stage *stage, struct buf *why) _must_check_;
+
+/* Whether an overlay that uses this upper directory is mounted anywhere, in whatever namespace, even only
+ * held open by a process: 1 or 0. The kernel refuses no second one under index=off. stage: as above. */
+int mount_overlay_in_use(int upper, const struct mount_stage *stage) _must_check_;
+
 /* Moves a detached tree onto target: the two are both directories or both not. */
 int mount_move(int tree, int target);
 
-/* pivot_root(".", "."): the caller's directory becomes the root, the old root lies on top of it. */
-int mount_pivot(void);
+/* pivot_root(".", put_old): the caller's directory becomes the root, the old root is at put_old in it. */
+int mount_pivot(const char *put_old);
 
 /* Detaches the mount that the caller's directory is the root of, with everything below it. What is below must
  * be private, or the same is unmounted in every peer. */

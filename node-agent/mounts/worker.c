@@ -21,15 +21,20 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
+#include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
-#include "node-agent/mounts/worker_harden.h"
+#include "node-agent/mounts/mount_api.h"
 
 struct workers {
     struct loop *loop;
     struct list all;
+    /* Children that could not be watched: killed, and reaped when another starts or ends. */
+    pid_t unwatched[LIMIT_STUCK_WORKERS];
+    size_t n_unwatched;
 };
 
 struct worker {
@@ -79,6 +84,32 @@ int worker_join(int nsfd, const struct machine *machine, int *ret_root, struct e
     return 0;
 }
 
+int worker_join_machine(int nsfd, bool apart, int *ret_root, struct err *err)
+{
+    const struct mount_change no_spread = {.spread = MOUNT_SPREAD_PRIVATE, .recursive = true};
+    _cleanup_close_ int root = -EBADF;
+    int r;
+
+    if (setns(nsfd, CLONE_NEWNS) < 0 || (apart && unshare(CLONE_NEWNS) < 0))
+        return err_set(err, errno, "cannot join the machine's mount namespace");
+    root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return err_set(err, errno, "cannot look at the machine's root");
+    r = apart ? mount_change(root, &no_spread) : 0;
+    if (r < 0)
+        return err_set(err, r, "cannot part the mounts from the machine's");
+    *ret_root = take_fd(&root);
+    return 0;
+}
+
+int worker_read_mounts(const struct worker_child *child, struct mountinfo **ret, struct err *err)
+{
+    _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_MOUNTINFO);
+    int r = file_read_at(child->self_procfd, "mountinfo", &b, err);
+
+    return r < 0 ? r : mountinfo_parse(buf_str(&b), b.len, ret, err);
+}
+
 void worker_note(struct worker_child *child, const char *text)
 {
     size_t len = strlen(text) + 1;
@@ -125,6 +156,7 @@ static void send_result(int sock, const struct worker_child *child, int code, co
 _Noreturn static void child_main(const struct worker_job *job, int sock, pid_t parent)
 {
     struct worker_child child = {.self_procfd = -EBADF};
+    const struct worker_bounds bounds = {.place = job->place, .parent = parent};
     int keep[WORKER_KEEP_MAX + 1];
     struct err err = ERR_INIT;
     size_t n = 0;
@@ -135,7 +167,7 @@ _Noreturn static void child_main(const struct worker_job *job, int sock, pid_t p
         if (job->keep[i] >= 0)
             keep[n++] = job->keep[i];
     keep[n++] = sock;
-    r = worker_harden(keep, n, parent, &child.self_procfd, &err);
+    r = worker_harden(keep, n, &bounds, &child.self_procfd, &err);
     if (r == 0)
         r = job->run(&child, job->run_data, &err);
     send_result(sock, &child, r, r < 0 ? err_text(&err) : "");
@@ -164,8 +196,9 @@ static void take_fds(struct msghdr *msg, struct worker_result *res)
     }
 }
 
-/* True when a whole message was there. text and notes point into data, which has one byte to spare. */
-static bool receive_result(int sock, char *data, struct worker_result *res)
+/* 0 when a whole message was there. text and notes point into data, which has one byte to spare. -ENODATA: there was none, or
+ * none of ours; else why it could not be had. */
+static int receive_result(int sock, char *data, struct worker_result *res)
 {
     char control[CMSG_SPACE(sizeof(int) * WORKER_FDS_MAX)];
     struct iovec iov = {.iov_base = data, .iov_len = MESSAGE_MAX};
@@ -179,16 +212,16 @@ static bool receive_result(int sock, char *data, struct worker_result *res)
         n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     } while (n < 0 && errno == EINTR);
     if (n < 0)
-        return false;
+        return errno == EAGAIN || errno == ECONNRESET ? -ENODATA : -errno;
     take_fds(&msg, res);
     if ((size_t)n < sizeof(header) || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
-        return false;
+        return -ENODATA;
     memcpy(&header, data, sizeof(header));
     if (header.text_len >= ERR_TEXT_MAX || header.notes_len > LIMIT_WORKER_NOTES ||
             (size_t)n != sizeof(header) + header.text_len + header.notes_len)
-        return false;
+        return -ENODATA;
     if (header.notes_len > 0 && data[n - 1] != '\0')
-        return false;
+        return -ENODATA;
 
     /* Room for a NUL between sentence and notes. */
     memmove(data + text_at + header.text_len, data + sizeof(header) + header.text_len, header.notes_len);
@@ -197,7 +230,7 @@ static bool receive_result(int sock, char *data, struct worker_result *res)
     res->text = data + sizeof(header);
     res->notes = data + text_at + header.text_len;
     res->notes_len = header.notes_len;
-    return true;
+    return 0;
 }
 
 /* What to say of a child that sent nothing. */
@@ -215,17 +248,19 @@ static void answer(struct worker *w, int otherwise, const char *otherwise_text)
     _cleanup_free_ char *data = NULL;
     struct worker_result res = {.code = 0, .text = "", .notes = ""};
     worker_done_fn done = w->done;
-    bool got = false;
+    int r;
 
     if (!done)
         return;
     w->done = NULL;
     data = malloc(MESSAGE_MAX + 1);
-    if (data)
-        got = receive_result(w->sock, data, &res);
-    if (!got) {
+    r = data ? receive_result(w->sock, data, &res) : -ENOMEM;
+    if (r == -ENODATA) {
         res.code = otherwise;
         res.text = otherwise_text;
+    } else if (r < 0) {
+        res.code = r; /* what it did is found by the next that is asked for the same */
+        res.text = "the answer of a worker could not be received";
     }
     done(&res, w->done_data);
     for (size_t i = 0; i < res.n_fds; i++)
@@ -249,6 +284,15 @@ static void kill_worker(struct worker *w)
     w->killed = true;
 }
 
+static void reap_unwatched(struct workers *ws)
+{
+    for (size_t i = 0; i < ws->n_unwatched;)
+        if (waitpid(ws->unwatched[i], NULL, WNOHANG) == 0)
+            i++;
+        else
+            ws->unwatched[i] = ws->unwatched[--ws->n_unwatched];
+}
+
 static void on_exit_of_child(struct loop_source *src _unused_, int code, int status, void *data)
 {
     struct worker *w = data;
@@ -256,6 +300,7 @@ static void on_exit_of_child(struct loop_source *src _unused_, int code, int sta
 
     say_death(code, status, text, sizeof(text));
     answer(w, -EIO, text);
+    reap_unwatched(w->ws);
     worker_free(w);
 }
 
@@ -382,6 +427,13 @@ static struct worker *worker_new(struct workers *ws, const struct worker_job *jo
     return w;
 }
 
+/* Killed by its number, which is its own until it is reaped; waiting for its end could take for ever. */
+static void kill_unwatched(struct workers *ws, pid_t pid)
+{
+    (void)kill(pid, SIGKILL);
+    ws->unwatched[ws->n_unwatched++] = pid;
+}
+
 int worker_start(struct workers *ws, const struct worker_job *job, struct err *err)
 {
     struct worker *w;
@@ -390,6 +442,9 @@ int worker_start(struct workers *ws, const struct worker_job *job, struct err *e
     if (job->n_keep > WORKER_KEEP_MAX || strlen(job->pod) >= WORKER_NAME_MAX ||
             strlen(job->target) >= WORKER_NAME_MAX)
         return err_say(err, EINVAL, "a worker's job is out of bounds");
+    reap_unwatched(ws);
+    if (ws->n_unwatched == ARRAY_SIZE(ws->unwatched))
+        return err_say(err, EBUSY, "%zu workers of the node have not ended", ws->n_unwatched);
     r = check_room(ws, job, err);
     if (r < 0)
         return r;
@@ -400,10 +455,8 @@ int worker_start(struct workers *ws, const struct worker_job *job, struct err *e
     if (r == 0)
         r = watch(w, job->deadline ? job->deadline : WORKER_DEADLINE, err);
     if (r < 0) {
-        /* Killed by its number, which is its own until it is reaped; that is left to the agent's end, since
-         * waiting could take for ever. */
         if (w->pid > 0)
-            (void)kill(w->pid, SIGKILL);
+            kill_unwatched(ws, w->pid);
         worker_free(w);
         return r;
     }

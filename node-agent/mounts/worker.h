@@ -18,6 +18,8 @@
 #include "common/base/err.h"
 #include "common/base/loop.h"
 #include "node-agent/mounts/mntns.h"
+#include "node-agent/mounts/mountinfo.h"
+#include "node-agent/mounts/worker_harden.h"
 
 #define WORKER_DEADLINE (5 * USEC_PER_SEC)
 #define WORKER_ABANDON (1 * USEC_PER_SEC)
@@ -56,6 +58,7 @@ struct worker_result {
 typedef void (*worker_done_fn)(struct worker_result *result, void *data);
 
 struct worker_job {
+    enum worker_place place; /* 0: it enters a container */
     const char *what; /* "attach", "expose": for messages */
     const char *pod; /* uid: key of the cap per pod */
     const char *target; /* key under which only one child lives at a time: a container id */
@@ -83,6 +86,14 @@ int worker_start(struct workers *ws, const struct worker_job *job, struct err *e
  * was judged before. Root and working directory are that namespace's "/" then. ret_root (O_PATH) may be NULL.
  */
 int worker_join(int nsfd, const struct machine *machine, int *ret_root, struct err *err);
+
+/* In the child, on the node: joins the machine's mount namespace, whose fd nsfd is. *ret_root: its "/",
+ * O_PATH. With apart, it is a copy of that namespace, seen by nobody else and in which nothing that is mounted
+ * spreads. */
+int worker_join_machine(int nsfd, bool apart, int *ret_root, struct err *err);
+
+/* In the child: its own table of mounts, as of now. */
+int worker_read_mounts(const struct worker_child *child, struct mountinfo **ret, struct err *err);
 
 /* In the child: adds a string to what the caller gets. Full: dropped, since it is only news. */
 void worker_note(struct worker_child *child, const char *text);

@@ -27,7 +27,14 @@
 #error "add this architecture's AUDIT_ARCH constant"
 #endif
 
+/* Those of a worker on the node alone come first: the filter of the others begins behind them. */
+enum { N_NODE_CALLS = 4 };
+
 static const int allowed_calls[] = {
+        SYS_mount,
+        SYS_unshare,
+        SYS_unlinkat,
+        SYS_ioctl,
         /* files and paths */
         SYS_openat,
         SYS_openat2,
@@ -112,6 +119,7 @@ static int limit_process(struct err *err)
     const struct rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
     struct rlimit files;
 
+    (void)prctl(PR_SET_NAME, WORKER_COMM);
     if (prctl(PR_SET_DUMPABLE, 0) < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
         return err_set(err, errno, "cannot make the worker undumpable");
     (void)umask(0);
@@ -164,11 +172,11 @@ static int drop_capabilities(struct err *err)
     return 0;
 }
 
-static int install_filter(struct err *err)
+static int install_filter(enum worker_place place, struct err *err)
 {
     enum { HEAD = 4, TAIL = 2 };
     struct sock_filter code[HEAD + ARRAY_SIZE(allowed_calls) + TAIL];
-    struct sock_fprog program = {.len = ARRAY_SIZE(code), .filter = code};
+    struct sock_fprog program = {.filter = code};
     size_t n = 0;
 
     code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
@@ -177,11 +185,12 @@ static int install_filter(struct err *err)
     code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     /* A match jumps to the last instruction, over all comparisons that are left and the kill. x32 numbers
      * have a bit of their own and match nothing. */
-    for (size_t i = 0; i < ARRAY_SIZE(allowed_calls); i++)
+    for (size_t i = place == WORKER_ON_NODE ? 0 : N_NODE_CALLS; i < ARRAY_SIZE(allowed_calls); i++)
         code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)allowed_calls[i],
                 (uint8_t)(ARRAY_SIZE(allowed_calls) - i), 0);
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    program.len = (unsigned short)n;
 
     _Static_assert(ARRAY_SIZE(allowed_calls) < 255, "jump offsets are bytes");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
@@ -190,13 +199,14 @@ static int install_filter(struct err *err)
     return 0;
 }
 
-int worker_harden(const int *keep, size_t n_keep, pid_t parent, int *ret_self_procfd, struct err *err)
+int worker_harden(const int *keep, size_t n_keep, const struct worker_bounds *bounds, int *ret_self_procfd,
+        struct err *err)
 {
     int kept[32], procfd, r;
 
     if (n_keep >= ARRAY_SIZE(kept))
         return err_say(err, E2BIG, "too many fds to keep");
-    r = die_with_parent(parent, err);
+    r = die_with_parent(bounds->parent, err);
     if (r == 0)
         r = default_signals(err);
     if (r == 0)
@@ -211,10 +221,10 @@ int worker_harden(const int *keep, size_t n_keep, pid_t parent, int *ret_self_pr
         kept[i] = keep[i];
     kept[n_keep] = procfd;
     r = close_all_but(kept, n_keep + 1, err);
-    if (r == 0)
+    if (r == 0 && bounds->place == WORKER_IN_CONTAINER)
         r = drop_capabilities(err);
     if (r == 0)
-        r = install_filter(err);
+        r = install_filter(bounds->place, err);
     if (r < 0)
         return r;
     *ret_self_procfd = procfd;

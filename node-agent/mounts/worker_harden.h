@@ -11,6 +11,10 @@
  *     /proc/PID/root of a tenant's process), DAC_OVERRIDE and FOWNER (to make a mount's target wherever a
  *     preserved root needs one); none of them can be got back
  *   - a seccomp list of the calls that its functions make; any other kills it: no execve, ptrace, socket
+ *
+ * A worker on the node (WORKER_ON_NODE) never enters a container. It mounts overlays, whose file systems act
+ * with its credentials for as long as they live, and removes trees of every kind: it keeps the agent's own
+ * capabilities (caps.c), and its list has the calls for that beside.
  */
 #pragma once
 
@@ -19,5 +23,16 @@
 
 #include "common/base/err.h"
 
-/* keep: fds to leave open. ret_self_procfd: /proc/WORKER. parent: the agent's own pid. */
-int worker_harden(const int *keep, size_t n_keep, pid_t parent, int *ret_self_procfd, struct err *err);
+/* The name of a worker's process, for those who look at the node. */
+#define WORKER_COMM "sc-worker"
+
+enum worker_place { WORKER_IN_CONTAINER, WORKER_ON_NODE };
+
+struct worker_bounds {
+    enum worker_place place;
+    pid_t parent; /* the agent's own pid */
+};
+
+/* keep: fds to leave open. ret_self_procfd: /proc/WORKER. */
+int worker_harden(const int *keep, size_t n_keep, const struct worker_bounds *bounds, int *ret_self_procfd,
+        struct err *err);

@@ -95,6 +95,7 @@ struct cri_image {
     char *working_dir;
     char **volumes; /* paths of VOLUME */
     size_t n_volumes;
+    char *chain; /* chain id of its layers, "sha256:<hex>"; "" where the runtime does not list them */
     bool command_too_long; /* ENTRYPOINT or CMD: beyond LIMIT_IMAGE_COMMAND, and left out */
 };
 

@@ -7,6 +7,7 @@
  *   ImageStatus      {"imageSpec": the image specification's config}, a key absent where empty
  */
 #include "node-agent/runtime/cri_message.h"
+#include "node-agent/runtime/chain.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -72,6 +73,13 @@ static int get_state(const struct pb_field *f, enum cri_state *ret)
     if (rc == 0)
         *ret = n >= CRI_CREATED && n <= CRI_EXITED ? (enum cri_state)n : CRI_UNKNOWN;
     return rc;
+}
+
+/* A person who reads "malformed" looks at the runtime, which is not what is short of memory. */
+static int refuse(struct err *err, int rc, const char *what)
+{
+    return rc == -ENOMEM ? err_set(err, rc, "cannot keep the %s", what)
+                         : err_say(err, rc, "malformed %s", what);
 }
 
 /* The outermost level of both status answers: a message in field 1, the map with the document in field 2. */
@@ -299,7 +307,7 @@ int cri_decode_container(const uint8_t *msg, size_t len, struct cri_container **
         return err_say(err, rc, "the paths of the container's mounts are longer than %zu bytes together",
                 LIMIT_CRI_MOUNTS);
     if (rc < 0)
-        return err_say(err, rc, "malformed container status");
+        return refuse(err, rc, "container status");
     rc = read_container_info(c, info, err);
     if (rc < 0)
         return rc;
@@ -393,7 +401,7 @@ int cri_decode_list(const uint8_t *msg, size_t len, struct cri_list **ret, struc
             break;
     }
     if (rc < 0)
-        return err_say(err, rc, "malformed list of containers");
+        return refuse(err, rc, "list of containers");
     *ret = take_ptr(l);
     return 0;
 }
@@ -477,6 +485,22 @@ static int read_config(struct cri_image *i, const struct json *config)
     return rc;
 }
 
+/* Where the runtime does not list the layers, or not as digests, there is no chain id, and no failure. */
+static int read_chain(struct cri_image *i, const struct json *rootfs)
+{
+    char chain[CHAIN_LEN + 1] = "";
+    int rc = 0;
+
+    json_for_each (layer, json_at(rootfs, "diff_ids")) {
+        const char *id = json_string(layer);
+
+        rc = id ? chain_add(chain, id) : -EBADMSG;
+        if (rc < 0)
+            break;
+    }
+    return rc < 0 && rc != -EBADMSG ? rc : keep_text(&i->chain, rc < 0 ? "" : chain);
+}
+
 static int read_image_info(struct cri_image *i, struct pb_slice text, struct err *err)
 {
     _cleanup_json_ struct json *info = NULL;
@@ -491,10 +515,12 @@ static int read_image_info(struct cri_image *i, struct pb_slice text, struct err
     if (rc < 0)
         return err_wrap(err, rc == -ENOMEM ? rc : -EBADMSG, "the runtime's info about the image");
     rc = read_config(i, json_field(spec, "config"));
+    if (rc == 0)
+        rc = read_chain(i, json_field(spec, "rootfs"));
     if (rc == -E2BIG)
         return err_say(err, rc, "the image has more VOLUMEs than %d, or longer ones than %zu bytes together",
                 LIMIT_IMAGE_VOLUMES, LIMIT_IMAGE_COMMAND);
-    return rc < 0 ? err_say(err, rc, "malformed image config") : 0;
+    return rc < 0 ? refuse(err, rc, "image config") : 0;
 }
 
 static int read_image_id(struct cri_image *i, struct pb_slice msg)
@@ -527,7 +553,7 @@ int cri_decode_image(const uint8_t *msg, size_t len, struct cri_image **ret, str
     if (rc == 0)
         rc = read_image_id(i, status);
     if (rc < 0)
-        return err_say(err, rc, "malformed image status");
+        return refuse(err, rc, "image status");
     rc = read_image_info(i, info, err);
     if (rc < 0)
         return rc;
@@ -564,7 +590,7 @@ int cri_decode_version(const uint8_t *msg, size_t len, struct cri_version **ret,
         rc = fill(texts, ARRAY_SIZE(texts));
     }
     if (rc < 0)
-        return err_say(err, rc, "malformed version");
+        return refuse(err, rc, "version");
     *ret = take_ptr(v);
     return 0;
 }

@@ -70,6 +70,7 @@ struct cri_image *cri_image_free(struct cri_image *i)
     free_strings(i->volumes);
     free(i->id);
     free(i->user);
+    free(i->chain);
     free(i->working_dir);
     free(i);
     return NULL;

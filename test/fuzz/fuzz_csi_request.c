@@ -4,12 +4,12 @@
  * as it is, and once as the volume context of a request that is otherwise good. What is accepted must keep
  * the promises of node_service.h; and what is a volume of ours then, those of volume.h, in the journal too.
  */
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/hash/sha256.h"
 #include "common/rpc/pb.h"
 #include "node-agent/csi/request.h"
 #include "node-agent/journal.h"
@@ -71,12 +71,12 @@ static void run(const uint8_t *data, size_t size)
 static void put_frame_of_good_request(struct buf *b)
 {
     _cleanup_buf_ struct buf capability = BUF_INIT(KIB), empty = BUF_INIT(8);
-    unsigned char digest[SHA256_DIGEST_LENGTH];
+    uint8_t digest[SHA256_SIZE];
     char id[69] = "csi-";
 
-    (void)SHA256((const unsigned char *)UID "vol", strlen(UID "vol"), digest);
-    for (size_t i = 0; i < sizeof(digest); i++)
-        (void)snprintf(id + 4 + 2 * i, 3, "%02x", digest[i]);
+    if (sha256(UID "vol", strlen(UID "vol"), digest) < 0)
+        abort();
+    sha256_hex(digest, sizeof(digest), id + strlen(id));
     pb_put_message(&capability, 2, &empty);
     pb_put_string(b, 1, id);
     pb_put_string(b, 4, DIR "/pods/" UID "/volumes/kubernetes.io~csi/vol/mount");

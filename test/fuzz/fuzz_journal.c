@@ -24,6 +24,8 @@ static void check(const struct volume *v)
     must(volume_is_label(v->pod_namespace) && volume_is_label(v->instance_namespace));
     must(strncmp(v->dir, "pods/", 5) == 0 && !strstr(v->dir, "/../") && !strstr(v->dir, "//"));
     must(v->n_containers <= LIMIT_CONTAINERS);
+    must(v->node || (!v->kept && v->size_limit == 0));
+    must(v->size_limit <= LIMIT_ROOT_SIZE);
     for (size_t i = 0; i < v->n_containers; i++)
         must(volume_is_label(v->containers[i].name) && !strchr(v->containers[i].id, '/'));
 }

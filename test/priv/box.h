@@ -89,6 +89,25 @@ _unused_ static void put_dir(const char *path)
     must(mkdir(path, 0755) == 0 || errno == EEXIST);
 }
 
+/* Directories in one another, and a file in the last. Descends by fds: no path of it fits anywhere. */
+_unused_ static void put_chain(const char *top, int depth)
+{
+    int dir = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    must(dir >= 0);
+    for (int i = 0; i < depth; i++) {
+        int next;
+
+        must(mkdirat(dir, "a-rather-long-name-of-a-directory", 0700) == 0);
+        next = openat(dir, "a-rather-long-name-of-a-directory", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        must(next >= 0);
+        close(dir);
+        dir = next;
+    }
+    must(close(openat(dir, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) == 0);
+    close(dir);
+}
+
 _unused_ static void put_tmpfs(const char *path, const char *marker)
 {
     must(mount("box", path, "tmpfs", 0, "size=1m") == 0);
@@ -104,7 +123,7 @@ static void box_image(const char *root)
     for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
         put_dir(at("%s/%s", root, dirs[i]));
     put_file(at("%s/etc/hosts", root), "of the image");
-    must(symlink("/run", at("%s/var/run", root)) == 0);
+    must(symlink("/run", at("%s/var/run", root)) == 0 || errno == EEXIST);
 }
 
 /* What a runtime mounts in every container, and the pod's volume. */
@@ -117,6 +136,7 @@ static void box_mounts(const char *root)
     put_tmpfs(at("%s/sys", root), "sys-of-runtime");
     put_tmpfs(at("%s/.stoppablecontainer", root), "agent.sock");
     put_dir(at("%s/.stoppablecontainer/chroot", root));
+    put_dir(at("%s/.stoppablecontainer/old-root", root));
     must(mount(BOX_BASE "/hosts", at("%s/etc/hosts", root), NULL, MS_BIND, NULL) == 0);
 }
 

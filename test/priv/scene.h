@@ -251,15 +251,22 @@ struct scene_list {
     size_t n;
 };
 
+/* SC_TEST_ONLY names the one scene to play, SC_TEST_WITHOUT those that are left out: "deep,wide". */
+static bool is_played(const char *name)
+{
+    const char *only = getenv("SC_TEST_ONLY"), *without = getenv("SC_TEST_WITHOUT");
+
+    return (!only || strcmp(only, name) == 0) && !(without && strstr(at(",%s,", without), at(",%s,", name)));
+}
+
 static int play_all(const void *data)
 {
     const struct scene_list *list = data;
-    const char *only = getenv("SC_TEST_ONLY");
 
     must(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
     must(mount("proc", "/proc", "proc", 0, NULL) == 0);
     for (size_t i = 0; i < list->n; i++)
-        if (!only || strcmp(only, list->scenes[i].name) == 0)
+        if (is_played(list->scenes[i].name))
             scene_play(&list->scenes[i]);
     return tap_status();
 }

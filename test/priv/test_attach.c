@@ -91,6 +91,42 @@ static void play_carry(struct agent *a)
     both_ways(a, carry);
 }
 
+/* --- links that the root keeps, or has no more ---------------------------------------------------------- */
+
+static void mount_behind_link(const char *root)
+{
+    static const char *const names[] = {"pods", "plain", "runtimes"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        put_dir(at("%s/run/%s", root, names[i]));
+        put_tmpfs(at("%s/run/%s", root, names[i]), names[i]);
+    }
+}
+
+/* In the image /var/run is a link to /run; in the preserved root it was made a directory. */
+static void play_own_links(struct agent *a)
+{
+    static const char *const own[] = {"/.stoppablecontainer", "/data/../run/plain", "/var/run/pods/"};
+    const struct wish wish = {.workdir = "/run/pods", .own_mounts = own, .n_own_mounts = ARRAY_SIZE(own)};
+    struct box provider, consumer;
+
+    box_start(&provider, &(const struct box_spec){.name = "provider"});
+    must(box_call(&provider, do_remove, "/var/run") == 0);
+    must(box_call(&provider, do_mkdir, "/var/run") == 0);
+    must(box_call(&provider, do_remove, "/data") == 0);
+    must(agent_expose(a, provider.pid, "rootfs") == 0);
+    box_start(&consumer, &(const struct box_spec){.name = "consumer", .mounts = mount_behind_link});
+    tap_ok(agent_attach(a, consumer.pid, "rootfs", &wish) == 0, "attached (%s)", a->text);
+    check_in(&consumer, "/var/run/pods/pods", "a volume is where the pod says, by the links of the root");
+    check_out(&consumer, "/run/pods/pods", "and not where the links of the image led to");
+    check_in(&consumer, "/run/plain/plain", "what is written with .. is where the runtime put it");
+    check_out(&consumer, "/data", "and leaves no trace");
+    check_in(&consumer, "/run/runtimes/runtimes", "so is what the pod does not know of");
+    tap_ok(box_call(&consumer, do_is_dir, "/run/pods") == 1,
+            "a working directory that was in a volume, and is no more, was made");
+    end_pair(a, &provider, &consumer);
+}
+
 /* --- image VOLUMEs -------------------------------------------------------------------------------------- */
 
 static void mount_image_volumes(const char *root)
@@ -324,30 +360,30 @@ static void play_runtime_files(struct agent *a)
 
 /* --- halves --------------------------------------------------------------------------------------------- */
 
+#define STAGE "/.stoppablecontainer/old-root"
+
 /* What a worker leaves that was killed with its tree on the stage. */
-static int do_leave_stage(const char *text _unused_)
+static int do_leave_tree(const char *stage)
 {
-    if (mount("left", "/.stoppablecontainer", "tmpfs", 0, NULL) < 0 ||
-            mkdir("/.stoppablecontainer/bidi", 0755) < 0 ||
-            mount("/bidi", "/.stoppablecontainer/bidi", NULL, MS_BIND | MS_REC, NULL) < 0)
+    if (mount("left", stage, "tmpfs", 0, NULL) < 0 || mkdir(at("%s/bidi", stage), 0755) < 0 ||
+            mount("/bidi", at("%s/bidi", stage), NULL, MS_BIND | MS_REC, NULL) < 0)
         return -errno;
     return 0;
 }
 
-static void play_left_on_stage(struct agent *a)
+static void left_on_stage(struct agent *a, const char *stage)
 {
     struct box provider, consumer;
     char *before, *after;
     int mounts;
 
-    make_bidirectional();
     start_pair(a, &provider, &consumer, mount_bidirectional);
     mounts = box_call(&consumer, do_count_mounts, "");
     before = mounts_of(getpid());
-    must(box_call(&consumer, do_leave_stage, "") == 0);
+    must(box_call(&consumer, do_leave_tree, stage) == 0);
     must(box_call(&consumer, do_count_mounts, "") == mounts + 3);
-    tap_ok(agent_attach(a, consumer.pid, "rootfs", &usual) == 0, "attached over what another left (%s)",
-            a->text);
+    tap_ok(agent_attach(a, consumer.pid, "rootfs", &usual) == 0, "attached over what another left on %s (%s)",
+            stage, a->text);
     check_in(&consumer, "/.stoppablecontainer/agent.sock", "with the pod's volume");
     tap_ok(box_call(&consumer, do_count_mounts, "") == mounts, "and nothing of it is left");
     after = mounts_of(getpid());
@@ -355,6 +391,15 @@ static void play_left_on_stage(struct agent *a)
     free(before);
     free(after);
     end_pair(a, &provider, &consumer);
+    forget_pair();
+}
+
+/* On the whole volume: where earlier versions had their stage. */
+static void play_left_on_stage(struct agent *a)
+{
+    make_bidirectional();
+    left_on_stage(a, STAGE);
+    left_on_stage(a, "/.stoppablecontainer");
 }
 
 /* What a worker leaves that was killed right after pivot_root. */
@@ -372,19 +417,21 @@ static void half_pivot(struct agent *a, pid_t pid)
     child = fork();
     must(child >= 0);
     if (child == 0) {
-        int vol, proc;
+        int vol, proc, pods;
 
         must(setns(ns, CLONE_NEWNS) == 0);
         vol = syscall(SYS_open_tree, AT_FDCWD, "/bidi", 1 | O_CLOEXEC | AT_RECURSIVE);
         proc = syscall(SYS_open_tree, AT_FDCWD, "/proc", 1 | O_CLOEXEC);
-        must(vol >= 0 && proc >= 0);
         must(mount(NULL, "/", NULL, MS_PRIVATE, NULL) == 0);
         must(mount(NULL, "/.stoppablecontainer", NULL, MS_PRIVATE, NULL) == 0);
-        must(mount_move(root, open("/.stoppablecontainer", O_PATH | O_CLOEXEC)) == 0);
-        must(mount_move(proc, open("/.stoppablecontainer/proc", O_PATH | O_CLOEXEC)) == 0);
-        must(mkdir("/.stoppablecontainer/bidi", 0755) == 0);
-        must(mount_move(vol, open("/.stoppablecontainer/bidi", O_PATH | O_CLOEXEC)) == 0);
-        must(fchdir(root) == 0 && mount_pivot() == 0);
+        pods = syscall(SYS_open_tree, AT_FDCWD, "/.stoppablecontainer", 1 | O_CLOEXEC);
+        must(vol >= 0 && proc >= 0 && pods >= 0);
+        must(mount_move(root, open(STAGE, O_PATH | O_CLOEXEC)) == 0);
+        must(mount_move(proc, open(STAGE "/proc", O_PATH | O_CLOEXEC)) == 0);
+        must(mkdir(STAGE "/bidi", 0755) == 0);
+        must(mount_move(vol, open(STAGE "/bidi", O_PATH | O_CLOEXEC)) == 0);
+        must(mount_move(pods, open(STAGE "/.stoppablecontainer", O_PATH | O_CLOEXEC)) == 0);
+        must(fchdir(root) == 0 && mount_pivot("./.stoppablecontainer/old-root") == 0);
         _exit(0);
     }
     must(waitpid(child, &status, 0) == child && status == 0);
@@ -402,13 +449,13 @@ static void play_half_pivot(struct agent *a)
     start_pair(a, &provider, &consumer, mount_bidirectional);
     before = mounts_of(getpid());
     half_pivot(a, consumer.pid);
-    tap_ok(!exec_sees(consumer.pid, "/marker"), "half way: the process has the new root, an exec has not");
+    check_in(&consumer, "/.stoppablecontainer/old-root/proc/1", "half way: the old root is in the new one");
     tap_ok(agent_attach(a, consumer.pid, "rootfs", &usual) == 0, "the next attempt finishes it (%s)",
             a->text);
     tap_ok(exec_sees(consumer.pid, "/marker"), "an exec is in the new root");
     check_in(&consumer, "/marker", "and so is the process");
     check_in(&consumer, "/bidi/in/machines", "with its volumes");
-    tap_ok(box_call(&consumer, do_count_mounts, "") == 4, "and the old tree is gone");
+    tap_ok(box_call(&consumer, do_count_mounts, "") == 5, "and the old tree is gone");
     after = mounts_of(getpid());
     tap_ok(strcmp(before, after) == 0, "the machine's shared mounts did not go with it");
     free(before);
@@ -422,6 +469,7 @@ int main(void)
 {
     static const struct scene scenes[] = {
             {"carry", play_carry},
+            {"own-links", play_own_links},
             {"image-volumes", play_image_volumes},
             {"bidirectional", play_bidirectional},
             {"shared-root", play_shared_root},

@@ -231,6 +231,52 @@ static void play_refused(struct agent *a)
     end_pair(a, &provider, &consumer);
 }
 
+/* With n fds, in a process of its own, which cannot raise the limit again. 0, 1: refused, 2: without a word. */
+static int attach_with_fds(struct agent *a, const struct box *consumer, unsigned n)
+{
+    const struct rlimit limit = {.rlim_cur = n, .rlim_max = n};
+    int status = -1;
+    pid_t child = fork();
+
+    must(child >= 0);
+    if (child == 0) {
+        must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && setrlimit(RLIMIT_NOFILE, &limit) == 0);
+        _exit(agent_attach(a, consumer->pid, "rootfs", &by_user) == 0 ? 0 : a->text[0] ? 1 : 2);
+    }
+    must(waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+/* Each try has one fd more than the one before, so that each open of the attach is once the first that fails. */
+static void play_few_fds(struct agent *a)
+{
+    static const char *const dirs[] = {
+            "/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/local/sbin"};
+    struct box provider, consumer;
+    int mounts, r = 1;
+    unsigned n, refused = 0, covered = 0;
+
+    start_chroot(a, &provider, &consumer, NULL);
+    mounts = box_call(&consumer, do_count_mounts, "");
+    for (n = 3; r == 1 && n < 200; n++) {
+        r = attach_with_fds(a, &consumer, n);
+        refused += r == 1;
+        if (r == 1 && box_call(&consumer, do_count_mounts, "") != mounts)
+            r = 3;
+    }
+    tap_ok(r == 0 && refused > 20,
+            "refused, in words and with nothing left, until there are enough fds (%d, %u, %u)", r, refused,
+            n);
+    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+        covered += box_call(&consumer, do_exists, at("%s/id", dirs[i])) == 1;
+    tap_ok(covered == ARRAY_SIZE(dirs), "and then all of the PATH has the links (%u)", covered);
+    mounts = box_call(&consumer, do_count_mounts, "");
+    for (n = 3; n < 100 && box_call(&consumer, do_count_mounts, "") == mounts; n++)
+        (void)attach_with_fds(a, &consumer, n);
+    tap_ok(n == 100, "which asking again with too few does not take away (%u)", n);
+    end_pair(a, &provider, &consumer);
+}
+
 /* --- hostile images --------------------------------------------------------------------------------------
  */
 
@@ -361,6 +407,7 @@ static const struct scene scenes[] = {
         {"path", play_path},
         {"left-over", play_left_over},
         {"refused", play_refused},
+        {"few-fds", play_few_fds},
         {"rootfs-in-image", play_rootfs_in_image},
         {"many", play_many},
         {"names", play_names},

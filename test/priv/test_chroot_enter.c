@@ -5,6 +5,9 @@
  * preserved root.
  */
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <sys/ptrace.h>
 #include <sys/time.h>
 
@@ -337,6 +340,43 @@ static void play_no_gain(struct agent *a)
     end_pair(a, &provider, &consumer);
 }
 
+/* --- a seccomp profile of the pod's ----------------------------------------------------------------------
+ */
+
+static long forbidden_call;
+
+static void forbid_call(void)
+{
+    struct sock_filter code[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)forbidden_call, 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = ARRAY_SIZE(code), .filter = code};
+
+    must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+static void play_forbidden_calls(struct agent *a)
+{
+    static const struct {
+        long call;
+        const char *name;
+    } calls[] = {{SYS_close_range, "close_range"}, {SYS_statx, "statx"}};
+    struct box provider, consumer;
+    struct run r = {.uid = 1000, .early = forbid_call};
+
+    start_chroot(a, &provider, &consumer, &by_user);
+    for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+        forbidden_call = calls[i].call;
+        in_the_root(&consumer, &r);
+        tap_ok(r.code == NOT_STARTED && strstr(r.out, at("is the system call %s forbidden?", calls[i].name)),
+                "%s forbidden: %s", calls[i].name, r.out);
+    }
+    end_pair(a, &provider, &consumer);
+}
+
 /* --- a root of one's own ---------------------------------------------------------------------------------
  */
 
@@ -481,6 +521,7 @@ static const struct scene scenes[] = {
         {"fds", play_fds},
         {"limits", play_limits},
         {"no-gain", play_no_gain},
+        {"forbidden-calls", play_forbidden_calls},
         {"own-root", play_own_root},
         {"ptrace", play_ptrace},
         {"signals", play_signals},

@@ -275,6 +275,23 @@ static void execwrap_finds_the_socket_again_in_the_new_root(void)
     expect_end(p, 0, showed);
 }
 
+/* A worker was killed when half a new root lay over the volume: execwrap still asks, or it would stay there for
+ * good. */
+static void execwrap_finds_the_socket_under_half_a_root(void)
+{
+    struct program p = start(show, "/work", -1);
+    struct wire_request q;
+    int fd = accept_request(&q);
+
+    CHECK(mount("half", SC_MOUNT_DIR, "tmpfs", 0, NULL) == 0);
+    close(fd);
+    fd = accept_request(&q);
+    CHECK(q.type == WIRE_ATTACH && umount2(SC_MOUNT_DIR, 0) == 0);
+    attach_root();
+    answer_attached(fd, NULL);
+    expect_end(p, 0, showed);
+}
+
 /* A hook's process that is pivoted between its start and execwrap's first look: root new, directory old. */
 static void execwrap_started_across_the_swap(const char *workdir, int code, const char *want)
 {
@@ -493,6 +510,7 @@ static const struct {
 } cases[] = {
         CASE(execwrap_is_pivoted_and_becomes_the_program, false),
         CASE(execwrap_finds_the_socket_again_in_the_new_root, false),
+        CASE(execwrap_finds_the_socket_under_half_a_root, false),
         CASE(execwrap_across_the_swap_takes_the_agents_directory, false),
         CASE(execwrap_across_the_swap_without_a_directory, false),
         CASE(execwrap_as_pid_1_ends_at_a_signal, true),

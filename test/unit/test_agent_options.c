@@ -8,7 +8,7 @@
 
 #include "node-agent/options.h"
 
-enum { WORDS_MAX = 12 };
+enum { WORDS_MAX = 16 };
 
 /* Parses a command line given as one string. */
 static int parse(const char *line, struct options *ret, struct err *err)
@@ -37,6 +37,7 @@ Test(agent_options, defaults)
     cr_assert_str_eq(o.kubelet_dir, "/var/lib/kubelet");
     cr_assert_str_eq(o.state_dir, "/var/lib/stoppablecontainer");
     cr_assert_null(o.runtime_endpoint);
+    cr_assert_eq(o.limit_interval, 60 * USEC_PER_SEC);
     cr_assert_eq(o.log_level, LOG_LEVEL_INFO);
 }
 
@@ -46,7 +47,8 @@ Test(agent_options, all)
     struct err err = ERR_INIT;
 
     cr_assert_eq(parse("agent --node-name n1 --namespace=s --kubelet-dir=/k --state-dir /s "
-                       "--runtime-endpoint=unix:///run/x.sock --pause=/p --execwrap=/e --log-level debug",
+                       "--runtime-endpoint=unix:///run/x.sock --pause=/p --execwrap=/e --log-level debug "
+                       "--limit-interval=5",
                          &o, &err),
             0, "%s", err_text(&err));
     cr_assert_str_eq(o.kubelet_dir, "/k");
@@ -55,6 +57,7 @@ Test(agent_options, all)
     cr_assert_str_eq(o.pause_path, "/p");
     cr_assert_str_eq(o.execwrap_path, "/e");
     cr_assert_eq(o.log_level, LOG_LEVEL_DEBUG);
+    cr_assert_eq(o.limit_interval, 5 * USEC_PER_SEC);
 }
 
 Test(agent_options, other_commands)
@@ -67,6 +70,12 @@ Test(agent_options, other_commands)
     cr_assert_eq(parse("agent probe --alive --kubelet-dir=/k", &o, NULL), 0);
     cr_assert(o.alive);
     cr_assert_str_eq(o.kubelet_dir, "/k");
+    cr_assert_eq(parse("agent check", &o, NULL), 0);
+    cr_assert_eq(o.command, OPTIONS_CHECK);
+    cr_assert_not(o.json);
+    cr_assert_eq(parse("agent check --output=json --state-dir=/s", &o, NULL), 0);
+    cr_assert(o.json);
+    cr_assert_str_eq(o.state_dir, "/s");
     cr_assert_eq(parse("agent --version", &o, NULL), 0);
     cr_assert_eq(o.command, OPTIONS_VERSION);
     cr_assert_eq(parse("agent --help", &o, NULL), 0);
@@ -92,8 +101,12 @@ static const struct {
         {"agent --node-name=n --namespace=s --kubelet-dir=/", "--kubelet-dir: \"/\""},
         {"agent --node-name=n --namespace=s --runtime-endpoint=tcp://x", "--runtime-endpoint: \"tcp://x\""},
         {"agent --node-name=n --namespace=s --log-level=loud", "--log-level: \"loud\""},
+        {"agent --node-name=n --namespace=s --limit-interval=0", "--limit-interval: \"0\""},
         {"agent --node-name=n --namespace=s --alive", "--alive belongs"},
         {"agent probe --alive=yes", "--alive takes no value"},
+        {"agent check --alive", "--alive belongs"},
+        {"agent probe --output=json", "--output belongs"},
+        {"agent check --output=yaml", "--output: \"yaml\" is not words or json"},
 };
 
 Test(agent_options, mistakes)

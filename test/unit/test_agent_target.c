@@ -86,22 +86,22 @@ static int dial(void)
     return r;
 }
 
-/* A place for the mount of a container's own; whatever is mounted there is the container's affair. */
-Test(agent_target, chroot_has_a_place)
+static void check_place(bool chroot, const char *place, const char *other)
 {
     _cleanup_volume_ struct volume *v = volume(VOLUME_CONSUMER);
     _cleanup_close_ int fd = -EBADF, again = -EBADF;
     struct err err = ERR_INIT;
     struct stat st;
 
-    v->chroot = true;
+    v->chroot = chroot;
     (void)umask(077);
     cr_assert_eq(target_publish(&src, v, &fd, &err), 0, "%s", err_text(&err));
-    cr_assert_eq(look("mount/chroot", &st), 0);
+    cr_assert_eq(look(place, &st), 0);
     cr_assert(S_ISDIR(st.st_mode));
     cr_assert_eq(st.st_mode & 07777, 0555);
+    cr_assert_lt(look(other, &st), 0);
     cr_assert(target_is_complete(&src, v));
-    shell("rmdir $D/mount/chroot");
+    shell(chroot ? "rmdir $D/mount/chroot" : "rmdir $D/mount/old-root");
     cr_assert_not(target_is_complete(&src, v));
     cr_assert_eq(target_publish(&src, v, &again, &err), 0, "%s", err_text(&err));
     cr_assert(target_is_complete(&src, v));
@@ -135,6 +135,13 @@ Test(agent_target, made_and_removed)
     cr_assert_lt(look("mount", &st), 0);
     cr_assert_eq(look("", &st), 0, "the parent is the kubelet's");
     cr_assert_eq(target_remove(&src, v->dir, &err), 0, "again");
+}
+
+/* A place for a mount of the container's own; whatever is mounted there is the container's affair. */
+Test(agent_target, an_attach_has_a_place)
+{
+    check_place(true, "mount/chroot", "mount/old-root");
+    check_place(false, "mount/old-root", "mount/chroot");
 }
 
 /* A second time: a new socket in the place of the old, and the program, which may be running, untouched. */

@@ -221,6 +221,7 @@ static int decode_image(const char *info, struct cri_image **ret, struct err *er
     return cri_decode_image((const uint8_t *)b.data, b.len, ret, err);
 }
 
+#define LAYER "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4"
 Test(cri, reads_an_image)
 {
     _cleanup_cri_image_ struct cri_image *i = NULL;
@@ -230,21 +231,21 @@ Test(cri, reads_an_image)
             decode_image("{\"chainID\":\"sha256:dd\",\"imageSpec\":{\"architecture\":\"amd64\",\"config\":{"
                          "\"User\":\"1000:100\",\"Env\":[\"PATH=/bin\",\"A=b c\"],"
                          "\"Entrypoint\":[\"/init\",\"--\"],\"Cmd\":[\"sh\"],\"WorkingDir\":\"/w\","
-                         "\"Volumes\":{\"/data\":{},\"/log\":{}},\"StopSignal\":\"SIGINT\"}}}",
+                         "\"Volumes\":{\"/data\":{},\"/log\":{}},\"StopSignal\":\"SIGINT\"},"
+                         "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" LAYER "\"]}}}",
                     &i, &err),
             0, "%s", err_text(&err));
     cr_expect_str_eq(i->id, "sha256:cc");
+    cr_expect_str_eq(i->chain, LAYER);
     cr_expect_str_eq(i->user, "1000:100");
     cr_expect_str_eq(i->working_dir, "/w");
     cr_expect_str_eq(i->entrypoint[0], "/init");
     cr_expect_str_eq(i->entrypoint[1], "--");
-    cr_expect_null(i->entrypoint[2]);
+    cr_expect(!i->entrypoint[2] && !i->cmd[1]);
     cr_expect_str_eq(i->cmd[0], "sh");
-    cr_expect_null(i->cmd[1]);
     cr_expect_str_eq(i->env[1], "A=b c");
     cr_assert_eq(i->n_volumes, 2u);
-    cr_expect_str_eq(i->volumes[0], "/data");
-    cr_expect_str_eq(i->volumes[1], "/log");
+    cr_expect(strcmp(i->volumes[0], "/data") == 0 && strcmp(i->volumes[1], "/log") == 0);
 }
 
 Test(cri, an_image_may_have_no_config)

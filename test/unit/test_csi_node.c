@@ -4,11 +4,11 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <openssl/sha.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "common/base/limits.h"
+#include "common/hash/sha256.h"
 #include "common/names.h"
 #include "common/rpc/client.h"
 #include "node-agent/csi/node_service.h"
@@ -169,14 +169,13 @@ static void ask(struct rpc_client *client, const char *method, const struct buf 
 
 static void volume_id(const char *name, char ret[80])
 {
-    unsigned char digest[SHA256_DIGEST_LENGTH];
+    uint8_t digest[SHA256_SIZE];
     char text[128];
     int n = snprintf(text, sizeof(text), "%s%s", UID, name);
 
-    (void)SHA256((const unsigned char *)text, (size_t)n, digest);
+    cr_assert_eq(sha256(text, (size_t)n, digest), 0);
     (void)snprintf(ret, 80, "csi-");
-    for (size_t i = 0; i < sizeof(digest); i++)
-        (void)snprintf(ret + 4 + 2 * i, 3, "%02x", digest[i]);
+    sha256_hex(digest, sizeof(digest), ret + 4);
 }
 
 static void write_publish(struct buf *b, const char *name)

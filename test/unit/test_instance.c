@@ -46,7 +46,8 @@ static struct volume *pod(enum volume_role role, char mark, const char *name)
  *   p  provider published       e  both its roots exposed    h  only main's exposed   x  main's being exposed
  *   a  main being adopted       i  main's id recorded        l  lost                  v  leaving
  *   c  consumer published       o  the consumer is an older provider's                s  pause is stopping
- *   f  all of it belongs to another namespace */
+ *   f  all of it belongs to another namespace         N  persistence Node, all of it but q and d (with E: those too)
+ *   b  in Node, the consumer's root of main is mounted */
 static void set(struct scene *s, const char *state)
 {
     memset(s, 0, sizeof(*s));
@@ -83,6 +84,12 @@ static void set(struct scene *s, const char *state)
             memcpy(s->c->provider_uid, s->q->pod_uid, sizeof(s->q->pod_uid));
         else if (*state == 's')
             s->in.stopping = true;
+        else if (*state == 'N')
+            s->p->node = s->c->node = s->r->node = true;
+        else if (*state == 'E')
+            s->q->node = s->d->node = true;
+        else if (*state == 'b')
+            s->c->containers[0].root = ROOT_EXPOSED;
         else if (*state == 'f')
             strcpy(s->in.ns, "elsewhere");
         else
@@ -137,6 +144,14 @@ static const struct row publish_rows[] = {
         {"pelc", "c", "", VERDICT_DONE, NULL}, {"pec", "d", "", VERDICT_WAIT, "pod box (uid 33333333"},
         {"pel", "c", "", VERDICT_LATER, "it fell"}, {"pev", "c", "", VERDICT_LATER, "leaving"},
         {"pes", "c", "", VERDICT_WAIT, "being stopped"}, {"pef", "c", "", VERDICT_LATER, "another namespace"},
+        /* persistence Node: the former provider's consumer is no obstacle; the two kinds do not meet */
+        {"NEc", "q", "", VERDICT_DO, NULL}, {"NEp", "q", "", VERDICT_WAIT, "held by pod"},
+        {"Nc", "q", "", VERDICT_WAIT, "the other persistence"}, {"Npe", "c", "", VERDICT_DO, NULL},
+        {"Np", "c", "", VERDICT_WAIT, "container main"},
+        {"N", "c", "", VERDICT_WAIT, "waiting for the provider pod"},
+        {"Npe", "d", "", VERDICT_LATER, "the other persistence"},
+        {"NEpec", "d", "", VERDICT_WAIT, "pod box (uid 3333"}, {"Nc", "r", "", VERDICT_WAIT, "pod box"},
+        {"Npev", "c", "", VERDICT_LATER, "leaving"},
         /* reclaim */
         {"", "r", "", VERDICT_DO, NULL}, {"p", "r", "", VERDICT_WAIT, "box-provider"},
         {"pec", "r", "", VERDICT_WAIT, "pod box (uid 3333"},
@@ -207,6 +222,13 @@ static const struct row hello_rows[] = {
         {"pv", "main", ID_A, VERDICT_NEVER, "unmounted"},
         {"", "main", ID_A, VERDICT_NEVER, "unmounted"},
         {"p", "ghost", ID_A, VERDICT_NEVER, "ghost"},
+        /* persistence Node: a container that runs again gets its root back */
+        {"Nphi", "main", ID_A, VERDICT_DONE, NULL},
+        {"Nphi", "main", ID_B, VERDICT_DO, NULL},
+        {"Npi", "main", ID_B, VERDICT_DO, NULL},
+        {"Npix", "main", ID_B, VERDICT_WAIT, "being exposed"},
+        {"Npai", "main", ID_B, VERDICT_DO, NULL},
+        {"Npv", "main", ID_A, VERDICT_NEVER, "unmounted"},
 };
 
 Test(instance, hello)
@@ -225,15 +247,25 @@ Test(instance, hello)
 static const struct row attach_rows[] = {
         {"pec", "main", "", VERDICT_DO, NULL},
         {"phc", "main", "", VERDICT_DO, NULL}, /* the other root does not matter to this container */
-        {"phc", "side", "", VERDICT_WAIT, "container side"}, {"pec", "ghost", "", VERDICT_NEVER, "ghost"},
+        {"phc", "side", "", VERDICT_WAIT, "container side"},
+        {"pec", "ghost", "", VERDICT_NEVER, "ghost"},
         {"paic", "main", "", VERDICT_WAIT, "container main"}, /* just after the agent's restart */
         {"pic", "main", "", VERDICT_WAIT, "container main"},
-        {"pxic", "main", "", VERDICT_WAIT, "container main"}, {"pecl", "main", "", VERDICT_NEVER, "it fell"},
+        {"pxic", "main", "", VERDICT_WAIT, "container main"},
+        {"pecl", "main", "", VERDICT_NEVER, "it fell"},
         {"pecv", "main", "", VERDICT_NEVER, "left this node"},
         {"c", "main", "", VERDICT_NEVER, "left this node"},
         {"peco", "main", "", VERDICT_NEVER, "the provider pod is a new one"},
         {"pe", "main", "", VERDICT_NEVER, "unmounted"},
         {"pecs", "main", "", VERDICT_DO, NULL}, /* pause waits for it */
+        /* persistence Node: whatever the provider does */
+        {"Ncb", "main", "", VERDICT_DO, NULL},
+        {"Ncbo", "main", "", VERDICT_DO, NULL},
+        {"Npcb", "main", "", VERDICT_DO, NULL},
+        {"Npvcb", "main", "", VERDICT_DO, NULL},
+        {"Ncb", "side", "", VERDICT_WAIT, "bring the root of container side back"}, /* after a reboot */
+        {"Nb", "main", "", VERDICT_NEVER, "unmounted"},
+        {"Ncb", "ghost", "", VERDICT_NEVER, "ghost"},
 };
 
 Test(instance, attach)
@@ -255,6 +287,7 @@ static const struct row release_rows[] = {
         {"pecv", "pause", "", VERDICT_WAIT, "pod box"},
         {"pecl", "pause", "", VERDICT_DONE, NULL},
         {"", "pause", "", VERDICT_DONE, NULL},
+        {"Npec", "pause", "", VERDICT_DONE, NULL},
 };
 
 Test(instance, release)

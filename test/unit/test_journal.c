@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "common/base/file.h"
@@ -94,6 +95,28 @@ Test(journal, there_and_back)
     }
 }
 
+Test(journal, persistence_node)
+{
+    static const char node[] = "{\"version\":2,";
+
+    for (int i = 0; i < 3; i++) {
+        _cleanup_volume_ struct volume *v = sample(i == 2 ? VOLUME_CONSUMER : VOLUME_PROVIDER, ID_A);
+        _cleanup_volume_ struct volume *back = NULL;
+        _cleanup_buf_ struct buf b = BUF_INIT(LIMIT_JOURNAL);
+
+        v->node = true;
+        v->kept = i == 1;
+        v->size_limit = i == 1 ? LIMIT_ROOT_SIZE : 0;
+        v->use = i == 1 ? USE_EXCEEDED : USE_NONE;
+        back = there_and_back(v);
+        cr_expect(back->node && back->kept == v->kept && back->size_limit == v->size_limit, "%d", i);
+        cr_expect_eq(back->use, v->use, "%d", i);
+        cr_assert_eq(journal_encode(v, &b, NULL), 0);
+        cr_expect_eq(strncmp(buf_str(&b), node, strlen(node)), 0,
+                "an older agent must not take it for one of its own: %s", buf_str(&b));
+    }
+}
+
 /* The largest volume there can be fits under the cap. */
 Test(journal, largest)
 {
@@ -134,6 +157,43 @@ static const struct {
         {"\"namespace\":\"tenant\"", "\"namespace\":\"Tenant\""},
         {"{\"version\"", "[\"version\""},
 };
+
+static const struct {
+    const char *from;
+    const char *to;
+} node_breaks[] = {
+        {"\"version\":2", "\"version\":3"},
+        {"\"persistence\":\"Node\"", "\"persistence\":\"Provider\""},
+        {"\"persistence\":\"Node\"", "\"x\":\"Node\""},
+        {"\"root\":\"kept\"", "\"root\":\"new\""},
+        {"\"sizeLimit\":7", "\"sizeLimit\":-7"},
+        {"\"sizeLimit\":7", "\"sizeLimit\":9007199254740992"},
+        {"\"sizeLimit\":7", "\"sizeLimit\":\"7\""},
+        {"\"use\":\"within\"", "\"use\":\"\""},
+        {"\"use\":\"within\"", "\"use\":1"},
+};
+
+Test(journal, refuses_what_is_broken_in_node)
+{
+    _cleanup_volume_ struct volume *v = sample(VOLUME_PROVIDER, ID_A);
+    _cleanup_buf_ struct buf good = BUF_INIT(LIMIT_JOURNAL);
+
+    v->node = v->kept = true;
+    v->size_limit = 7;
+    v->use = USE_WITHIN;
+    cr_assert_eq(journal_encode(v, &good, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(node_breaks); i++) {
+        _cleanup_buf_ struct buf bad = BUF_INIT(LIMIT_JOURNAL);
+        const char *at = strstr(buf_str(&good), node_breaks[i].from);
+        struct volume *back = NULL;
+
+        cr_assert_not_null(at, "%s is not in %s", node_breaks[i].from, buf_str(&good));
+        buf_append(&bad, good.data, (size_t)(at - good.data));
+        buf_puts(&bad, node_breaks[i].to);
+        buf_puts(&bad, at + strlen(node_breaks[i].from));
+        cr_expect_lt(journal_decode(buf_str(&bad), bad.len, &back, NULL), 0, "accepted: %s", buf_str(&bad));
+    }
+}
 
 Test(journal, refuses_what_is_broken)
 {
@@ -238,12 +298,92 @@ Test(journal_dir, bad_files_go_aside)
     cr_assert_eq(n_bad, 0, "told once");
 }
 
-/* What a crash leaves of a file being written is no journal entry. */
-Test(journal_dir, temporary_files_are_not_read)
+/* An older agent after a newer one: told, and left for the newer one at its place. */
+static void put_bad(const char *name, const char *text)
 {
+    char path[256];
+
+    (void)mkdirat(dir, "bad", 0700);
+    (void)snprintf(path, sizeof(path), "%s/bad/%s", dir_path, name);
+    FILE *f = fopen(path, "we");
+    cr_assert(f && fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+/* What an older agent set aside is used again; what is no journal, or older than the volume's own, is not. */
+Test(journal_dir, what_can_be_read_again_is_taken_back)
+{
+    _cleanup_volume_ struct volume *a = sample(VOLUME_PROVIDER, ID_A);
+    _cleanup_volume_ struct volume *b = sample(VOLUME_CONSUMER, ID_B);
+    _cleanup_buf_ struct buf node = BUF_INIT(LIMIT_JOURNAL), old = BUF_INIT(LIMIT_JOURNAL);
+
+    cr_expect_eq(journal_take_back(dir), 0, "there is no bad at first");
+    a->node = true;
+    cr_assert_eq(journal_encode(a, &node, NULL), 0);
+    cr_assert_eq(journal_encode(b, &old, NULL), 0);
+    cr_assert_eq(journal_write(dir, b, NULL), 0);
+    put_bad(ID_A ".json", buf_str(&node));
+    put_bad(ID_B ".json", buf_str(&old));
+    put_bad("csi-" HEX "dd.json", buf_str(&node)); /* about another */
+    put_bad("csi-" HEX "ee.json", "{\"version\":99}");
+    cr_expect_eq(journal_take_back(dir), 1);
+    cr_expect_eq(faccessat(dir, ID_A ".json", F_OK, 0), 0);
+    cr_expect_eq(faccessat(dir, "bad/" ID_A ".json", F_OK, 0), -1);
+    cr_expect_eq(faccessat(dir, "bad/" ID_B ".json", F_OK, 0), 0, "it was published anew");
+    cr_expect_eq(faccessat(dir, "bad/csi-" HEX "dd.json", F_OK, 0), 0);
+    cr_expect_eq(faccessat(dir, "bad/csi-" HEX "ee.json", F_OK, 0), 0);
+    cr_expect_eq(journal_take_back(dir), 0);
+}
+
+Test(journal_dir, files_of_a_newer_agent_stay)
+{
+    _cleanup_volume_ struct volume *a = sample(VOLUME_PROVIDER, ID_A);
+    struct stat st;
+
+    cr_assert_eq(journal_write(dir, a, NULL), 0);
+    cr_assert_eq(file_replace_at(dir, ID_B ".json", "{\"version\":99}", 14, 0600, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        load();
+        cr_assert_eq(n_seen, 1);
+        cr_assert_eq(n_bad, 1, "told at each start");
+        cr_assert_eq(fstatat(dir, ID_B ".json", &st, 0), 0, "taken away from the newer agent");
+    }
+}
+
+/* What a crash leaves of a file being written is no journal entry. */
+Test(journal_dir, temporary_files_are_not_read_and_go)
+{
+    struct stat st;
+
     cr_assert_eq(file_replace_at(dir, "x", "junk", 4, 0600, NULL), 0);
     cr_assert_eq(renameat(dir, "x", dir, "." ID_A ".json.tmp"), 0);
     load();
     cr_assert_eq(n_seen, 0);
     cr_assert_eq(n_bad, 0);
+    cr_assert_lt(fstatat(dir, "." ID_A ".json.tmp", &st, 0), 0, "nobody would ever remove it");
+}
+
+/* Without an fd the files cannot be read, which does not make them bad. */
+Test(journal_dir, a_file_that_cannot_be_read_now_stays)
+{
+    _cleanup_volume_ struct volume *a = sample(VOLUME_PROVIDER, ID_A);
+    struct rlimit limit, low;
+    struct err err = ERR_INIT;
+    struct stat st;
+    int probe, r;
+
+    cr_assert_eq(journal_write(dir, a, NULL), 0);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    probe = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    cr_assert_geq(probe, 0);
+    (void)close(probe);
+    /* Room for the directory alone. */
+    low = (struct rlimit){.rlim_cur = (rlim_t)probe + 1, .rlim_max = limit.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+    r = journal_load(dir, on_volume, on_bad, NULL, &err);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert_eq(r, -EMFILE);
+    cr_assert(strstr(err_text(&err), ID_A), "%s", err_text(&err));
+    cr_assert_eq(fstatat(dir, ID_A ".json", &st, 0), 0, "in its place");
+    load();
+    cr_assert_eq(n_seen, 1);
 }

@@ -76,6 +76,101 @@ Test(volume, of_a_provider)
     cr_assert(v->containers[1].readonly);
 }
 
+static int parse_told(const char *role, const char *root, const char *limit, const char *use,
+        struct volume **ret, struct err *err)
+{
+    const struct csi_attribute attributes[] = {
+            {SC_ATTR_ROLE, role},
+            {SC_ATTR_INSTANCE, SCI_UID},
+            {SC_ATTR_NAME, "box"},
+            {SC_ATTR_NAMESPACE, "tenant"},
+            {SC_ATTR_CONTAINERS, "main"},
+            {SC_ATTR_PERSISTENCE, "Node"},
+            {root ? SC_ATTR_ROOT : "-", root},
+            {limit ? SC_ATTR_SIZE_LIMIT : "-", limit},
+            {use ? SC_ATTR_USE : "-", use},
+    };
+    const struct csi_publish_request req = {
+            .volume_id = VOLUME_ID,
+            .volume_name = "stoppablecontainer",
+            .pod_namespace = strcmp(role, "reclaim") == 0 ? "system" : "tenant",
+            .pod_name = strcmp(role, "reclaim") == 0    ? "reclaim-" SCI_UID
+                        : strcmp(role, "consumer") == 0 ? "box"
+                                                        : "box-provider",
+            .pod_uid = POD_UID,
+            .attributes = attributes,
+            .n_attributes = ARRAY_SIZE(attributes),
+    };
+
+    return volume_from_request(&req, "system", ret, err);
+}
+
+static int parse_node(
+        const char *role, const char *root, const char *limit, struct volume **ret, struct err *err)
+{
+    return parse_told(role, root, limit, NULL, ret, err);
+}
+
+/* What was told of a limit goes with a limit, of a provider. */
+Test(volume, size_use)
+{
+    static const char *const words[] = {"within", "unknown", "exceeded"};
+    struct volume *v = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        cr_assert_eq(parse_told("provider", "kept", "1024", words[i], &v, NULL), 0);
+        cr_expect_eq(v->use, USE_WITHIN + i);
+        v = volume_free(v);
+        cr_expect_eq(parse_told("provider", "kept", NULL, words[i], &v, NULL), -EINVAL);
+        cr_expect_eq(parse_told("consumer", NULL, NULL, words[i], &v, NULL), -EINVAL);
+    }
+    cr_expect_eq(parse_told("provider", "kept", "1024", "none", &v, NULL), -EINVAL);
+    cr_expect_eq(parse_told("provider", "kept", "1024", "", &v, NULL), -EINVAL);
+}
+
+Test(volume, persistence_node)
+{
+    static const struct {
+        const char *role, *root, *limit, *text; /* text NULL: accepted */
+        bool kept;
+        uint64_t bytes;
+    } cases[] = {
+            {"provider", "new", NULL, NULL, false, 0},
+            {"provider", "kept", "1073741824", NULL, true, 1073741824},
+            {"provider", "new", "9007199254740991", NULL, false, 9007199254740991},
+            {"provider", NULL, NULL, "must be new or kept", false, 0},
+            {"provider", "", NULL, "must be new or kept", false, 0},
+            {"provider", "new", "0", "no number of bytes", false, 0},
+            {"provider", "new", "1Gi", "no number of bytes", false, 0},
+            {"provider", "new", "9007199254740992", "no number of bytes", false, 0},
+            {"consumer", NULL, NULL, NULL, false, 0},
+            {"consumer", "kept", NULL, "belongs to a provider", false, 0},
+            {"consumer", NULL, "1", "belongs to a provider", false, 0},
+            {"reclaim", NULL, NULL, NULL, false, 0},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_volume_ struct volume *v = NULL;
+        struct err err = ERR_INIT;
+        int r = parse_node(cases[i].role, cases[i].root, cases[i].limit, &v, &err);
+
+        cr_assert_eq(r, cases[i].text ? -EINVAL : 0, "%zu: %s", i, err_text(&err));
+        if (cases[i].text)
+            cr_assert_not_null(strstr(err_text(&err), cases[i].text), "%zu: %s", i, err_text(&err));
+        else
+            cr_assert(v->node && v->kept == cases[i].kept && v->size_limit == cases[i].bytes, "%zu", i);
+    }
+}
+
+/* Without the attribute, or with its default, there is no root on the node to speak of. */
+Test(volume, persistence_provider)
+{
+    _cleanup_volume_ struct volume *v = NULL;
+
+    cr_assert_eq(parse("provider", "box-provider", NULL, &v, NULL), 0);
+    cr_assert_not(v->node);
+}
+
 Test(volume, attached_by_chroot)
 {
     static const struct change chroot = {SC_ATTR_ATTACH, "Chroot", 0, NULL};
