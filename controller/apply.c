@@ -75,6 +75,9 @@ enum apply_outcome apply_outcome(enum action_kind kind, const struct kube_result
             return APPLY_TERMINATING;
         return APPLY_REFUSED;
     case -EINVAL:
+        /* The kubelet of that node is too old to resize pods, and for this pod will stay so: likewise. */
+        if (kind == ACT_PROVIDER_RESIZE && strstr(result->message, "without support for resize"))
+            return APPLY_DONE;
         return APPLY_REFUSED;
     default:
         return APPLY_FAILED;

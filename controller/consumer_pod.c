@@ -75,47 +75,18 @@ static int wrap_command(struct json *container, bool chroot)
     return prefix(container, "command", words, n);
 }
 
-/* The provider's image by digest, where its reference can be pulled; containerd gives a bare "sha256:..." for
- * an image that was loaded by hand, and some runtimes put a scheme in front. */
-static const char *provider_image(const struct json *provider, const char *name)
-{
-    json_for_each (status, json_at(provider, "status.containerStatuses")) {
-        const char *image = json_str_or(status, "imageID", "");
-        const char *scheme = strstr(image, "://");
-
-        if (strcmp(json_str_or(status, "name", ""), name) != 0)
-            continue;
-        if (scheme)
-            image = scheme + 3;
-        return strstr(image, "@sha256:") && image[0] != '@' ? image : NULL;
-    }
-    return NULL;
-}
-
-/* The reference that the instance was made with, which a later change of the template does not alter: the
- * root belongs to one image. */
-static const char *instance_image(const struct json *sci, const char *name)
-{
-    const struct json *names = json_at(sci, "spec.containers"), *images = json_at(sci, "spec.images");
-
-    for (size_t i = 0; i < json_len(names); i++) {
-        const char *other = json_string(json_index(names, i));
-
-        if (other && strcmp(other, name) == 0)
-            return json_string(json_index(images, i));
-    }
-    return NULL;
-}
-
+/* The root belongs to one image, also when the template names another by now. */
 static int pin_image(struct json *container, const struct pod_request *q)
 {
     const char *name = json_str_or(container, "name", "");
-    const char *image = provider_image(q->provider, name);
+    const char *image = pod_parts_pinned_image(q->sci, name);
     int bad = 0;
 
-    if (!q->provider)
+    if (!q->provider && !image)
         return 0;
-    bad |= json_set_str(container, "image", image ? image : instance_image(q->sci, name));
+    if (!image)
+        image = pod_parts_image_digest(q->provider, name);
+    bad |= json_set_str(container, "image", image ? image : pod_parts_instance_image(q->sci, name));
     if (strcmp(json_str_or(container, "imagePullPolicy", ""), "Never") != 0)
         bad |= json_set_str(container, "imagePullPolicy", "IfNotPresent");
     return bad;
@@ -202,11 +173,13 @@ static int merge_node_selector(struct json *spec, const struct pod_request *q)
     return bad;
 }
 
-static int set_metadata(struct json *pod, const struct template *t)
+static int set_metadata(struct json *pod, const struct pod_request *q)
 {
+    const struct template *t = q->template;
     struct json *metadata = json_field(pod, "metadata");
     struct json *labels = json_field(metadata, "labels");
     struct json *annotations = json_ensure_object(metadata, "annotations");
+    char generation[24];
     int bad = 0;
 
     json_for_each (label, t->labels)
@@ -215,6 +188,8 @@ static int set_metadata(struct json *pod, const struct template *t)
     json_for_each (note, t->annotations)
         bad |= json_set(annotations, json_key(note), json_copy(note));
     bad |= json_set_str(annotations, SC_ANNOTATION_TEMPLATE_HASH, t->hash);
+    snprintf(generation, sizeof(generation), "%lld", (long long)json_int_or(q->sc, "metadata.generation", 0));
+    bad |= json_set_str(annotations, SC_ANNOTATION_GENERATION, generation);
     return bad;
 }
 
@@ -243,7 +218,7 @@ int consumer_pod_build(const struct pod_request *q, struct json **ret)
     const char *name = json_str_or(q->sci, "metadata.name", "");
     _cleanup_json_ struct json *pod = pod_parts_new(namespace, name, SC_ROLE_CONSUMER, q->sci);
 
-    if (!pod || set_metadata(pod, q->template) || json_set(pod, "spec", json_copy(q->template->spec)) ||
+    if (!pod || set_metadata(pod, q) || json_set(pod, "spec", json_copy(q->template->spec)) ||
             set_spec(json_field(pod, "spec"), q))
         return -ENOMEM;
     *ret = take_ptr(pod);

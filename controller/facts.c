@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "common/base/num.h"
 #include "common/names.h"
 
 bool object_deleting(const struct json *object)
@@ -43,6 +44,15 @@ int object_owner_words(const struct json *object, struct buf *b)
     if (!owner)
         return buf_puts(b, "nobody");
     return buf_printf(b, "%s %s", json_str_or(owner, "kind", "?"), json_str_or(owner, "name", "?"));
+}
+
+int64_t pod_made_for(const struct json *pod)
+{
+    const struct json *notes = json_at(pod, "metadata.annotations");
+    const char *text = json_string(json_field(notes, SC_ANNOTATION_GENERATION));
+    uint64_t generation;
+
+    return text && num_parse_u64(text, 0, INT64_MAX, &generation) == 0 ? (int64_t)generation : 0;
 }
 
 usec_t object_time(const struct json *node, const char *path)
@@ -161,6 +171,7 @@ static void read_conditions(const struct json *pod, struct pod_facts *f)
 
         if (strcmp(type, "Ready") == 0) {
             f->ready = is_true;
+            f->unready_reason = json_str_or(condition, "reason", "");
             f->unready_message = json_str_or(condition, "message", "");
         } else if (strcmp(type, "PodScheduled") == 0) {
             f->unschedulable = !is_true && !f->node[0];
@@ -194,6 +205,7 @@ void pod_facts_read(const struct json *pod, struct pod_facts *ret)
             .waiting_message = "",
             .scheduler_reason = "",
             .scheduler_message = "",
+            .unready_reason = "",
             .unready_message = "",
             .created_at = object_time(pod, "metadata.creationTimestamp"),
             .deletion_deadline = object_time(pod, "metadata.deletionTimestamp"),

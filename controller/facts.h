@@ -40,7 +40,8 @@ struct pod_facts {
     const char *scheduler_reason;
     const char *scheduler_message;
 
-    const char *unready_message; /* why the Ready condition is not True */
+    const char *unready_reason; /* why the Ready condition is not True */
+    const char *unready_message;
 
     /* CLOCK_REALTIME; 0 when not (yet) known */
     usec_t created_at;
@@ -69,6 +70,9 @@ int object_owner_words(const struct json *object, struct buf *b);
 
 bool object_deleting(const struct json *object);
 bool object_has_finalizer(const struct json *object, const char *finalizer);
+
+/* The generation of the StoppableContainer that this consumer pod was made for; 0 when it does not say. */
+int64_t pod_made_for(const struct json *pod);
 
 /* An RFC 3339 field; 0 when absent or no time. */
 usec_t object_time(const struct json *node, const char *path);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/hash/sha256.h"
 #include "common/kube/lease.h"
 #include "controller/health.h"
 #include "controller/manager.h"
@@ -20,12 +21,6 @@
 
 #define VERSION "0.1.0"
 #define LEASE_NAME "sc-controller"
-/* Longer than client-go's, so that an idle leader makes less than one system call a second. A leader that was
- * killed is back at once under its own name; when its node is gone, another takes over after 45 s, about when
- * the cluster itself takes notice. */
-#define LEASE_DURATION (45 * USEC_PER_SEC)
-#define LEASE_DEADLINE (35 * USEC_PER_SEC)
-#define LEASE_EVERY (25 * USEC_PER_SEC)
 /* How long the writes under way may take at the end. */
 #define STOP_PATIENCE (5 * USEC_PER_SEC)
 
@@ -115,8 +110,10 @@ static int start_client(struct program *p, const struct options *o, struct err *
 {
     struct kube_config *config;
     const char *namespace = getenv("POD_NAMESPACE");
-    int r = kube_config_load(o->kubeconfig, &config, err);
+    int r = sha256_set_up(err);
 
+    if (r == 0)
+        r = kube_config_load(o->kubeconfig, &config, err);
     if (r < 0)
         return r;
     r = kube_client_new(p->loop, config, "sc-controller/" VERSION, &p->client, err);
@@ -128,6 +125,7 @@ static int start_client(struct program *p, const struct options *o, struct err *
                          : namespace && namespace[0] ? namespace
                                                      : kube_client_config(p->client)->namespace,
             .reclaim_image = o->reclaim_image,
+            .provider_priority_class = o->provider_priority_class,
             .host = p->identity,
     };
     return 0;
@@ -151,9 +149,9 @@ static int start_leading(struct program *p, const struct options *o, struct err 
             .namespace = p->config.namespace,
             .name = LEASE_NAME,
             .identity = p->identity,
-            .duration = LEASE_DURATION,
-            .renew_deadline = LEASE_DEADLINE,
-            .renew_every = LEASE_EVERY,
+            .duration = o->lease_duration,
+            .renew_deadline = o->lease_renew_deadline,
+            .retry_period = o->lease_retry_period,
             .acquired = on_acquired,
             .lost = on_lost,
             .failed = on_lease_failed,

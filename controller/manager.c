@@ -7,6 +7,9 @@
 #include "controller/manager_internal.h"
 #include "controller/text.h"
 
+/* Memory may be there again by then. */
+#define LOOK_AGAIN (1 * USEC_PER_SEC)
+
 static void key_free(void *p)
 {
     struct key *key = p;
@@ -46,15 +49,20 @@ static void set_timer(struct manager *m)
 {
     usec_t at = workqueue_next_at(m->queue);
 
+    if (m->look_again_at && m->look_again_at < at)
+        at = m->look_again_at;
     if (m->leading && !m->stopping)
         loop_timer_set(m->timer, at);
 }
 
 void manager_enqueue(struct manager *m, struct key *key)
 {
-    if (!key || workqueue_add(m->queue, key->text) < 0)
+    if (!key || workqueue_add(m->queue, key->text) < 0) {
         log_error("cannot note a changed object: out of memory, or more objects than the cap of %d",
                 LIMIT_KEYS);
+        if (map_size(m->keys) < LIMIT_KEYS)
+            m->look_again_at = usec_add(clock_monotonic(), LOOK_AGAIN);
+    }
     set_timer(m);
 }
 
@@ -73,6 +81,27 @@ static void forget_key(struct key *key)
     map_remove(m->keys, text);
 }
 
+void manager_forget_if_gone(struct key *key)
+{
+    struct observed o = manager_observe(key);
+
+    if (nothing_left(&o))
+        forget_key(key);
+}
+
+/* StoppableContainers and pods come by watches of their own. A consumer that was made for a later spec than the one
+ * seen here (by another leader, or the one before) must not be judged by this one: it could be stopped although it
+ * is to run. The server is asked for the spec then, once for each such generation: a user may have written it to the pod,
+ * which must not keep the instance from its end. */
+static bool spec_is_behind(const struct key *key, const struct observed *o)
+{
+    return o->sc && o->sci && o->consumer &&
+           object_controlled_by(o->sci, json_str_or(o->sc, "metadata.uid", "")) &&
+           object_controlled_by(o->consumer, json_str_or(o->sci, "metadata.uid", "")) &&
+           pod_made_for(o->consumer) > json_int_or(o->sc, "metadata.generation", 0) &&
+           pod_made_for(o->consumer) > key->spec_asked;
+}
+
 /* One plan for one key. What it needs to write or ask is started; the answers come from the loop. */
 static void process(struct key *key)
 {
@@ -85,10 +114,16 @@ static void process(struct key *key)
         return;
     }
     m->busy++;
-    m->stats.plans++;
     key->step = 0;
     key->changed = false;
     key->plan = (struct plan)PLAN_INIT;
+    if (spec_is_behind(key, &o)) {
+        manager_ask_spec(key, pod_made_for(o.consumer));
+        return;
+    }
+    if (manager_look_for_pods(key, &o))
+        return;
+    m->stats.plans++;
     r = plan_make(&o, m->config, &key->memory, &key->plan);
     if (r < 0) {
         log_set_object(key->text);
@@ -128,6 +163,10 @@ static void on_timer(struct loop_source *src _unused_, usec_t now, void *data)
     struct manager *m = data;
     const char *text;
 
+    if (m->leading && m->look_again_at && m->look_again_at <= now) {
+        m->look_again_at = 0;
+        manager_enqueue_all(m);
+    }
     while (m->leading && !m->stopping && (text = workqueue_take(m->queue, now))) {
         struct key *key = map_get(m->keys, text);
 

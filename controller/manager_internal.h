@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What manager.c (queue, plans), manager_watch.c (stores, events) and manager_write.c (requests) share.
+ * What manager.c (queue, plans), manager_watch.c (stores, events), manager_write.c (requests) and manager_marks.c (pods
+ * that were not seen to go) share.
  */
 #pragma once
 
@@ -24,6 +25,7 @@ struct manager {
     struct map *keys; /* key text -> struct key, owned */
     bool leading;
     bool stopping;
+    usec_t look_again_at; /* there was no memory to note a change: then every object is looked at; 0: all are noted */
     size_t busy; /* keys with a plan or a question under way */
     void (*stopped)(void *user);
     void *stopped_user;
@@ -42,11 +44,16 @@ struct key {
     bool changed; /* an action was made: plan again */
     struct backoff conflicts;
     struct kube_call *call;
+    int64_t spec_asked; /* the newest generation of a consumer for which the server was asked for the spec */
+    /* Consumer, provider: asked for since it is out of sight; the instance's uid, or "". */
+    char asked_for[2][LIMIT_UID + 1];
+    bool asked_provider; /* the one that is asked for now */
 };
 
 /* manager.c */
 struct key *manager_key(struct manager *m, const char *namespace, const char *name); /* NULL: no memory */
 void manager_enqueue(struct manager *m, struct key *key);
+void manager_forget_if_gone(struct key *key);
 void manager_key_done(struct key *key, usec_t again_at); /* the plan is over */
 
 /* manager_watch.c */
@@ -57,3 +64,15 @@ struct observed manager_observe(struct key *key);
 /* manager_write.c */
 void manager_run_plan(struct key *key);
 void manager_ask(struct key *key);
+void manager_ask_spec(struct key *key, int64_t generation);
+/* Gets one object (namespace NULL: of the cluster); done comes with the key as its user. False: not asked, and logged. */
+bool manager_get(struct key *key, const struct kube_resource *resource, const char *namespace,
+        const char *name, kube_done_fn done);
+void manager_remember(struct manager *m, enum watched what, struct json *object); /* takes the object */
+
+/* manager_marks.c */
+/* True: the server is asked for a pod that is not to be seen; manager_key_done comes later. */
+bool manager_look_for_pods(struct key *key, const struct observed *o);
+/* True: a pod that is in the way of one to be made is ours, and is marked again; manager_key_done comes later. Every
+ * other time where that does not succeed, so that it is told. */
+bool manager_mark_existing(struct key *key, const struct json *pod);

@@ -24,9 +24,13 @@ static const char *namespace_of(const struct json *object)
     return json_str_or(object, "metadata.namespace", "");
 }
 
+/* One that does not lead notes no key, but forgets those of which nothing is left: else what came and went meanwhile, for
+ * weeks, would be remembered. manager_lead begins with every object there is. */
 static void note(struct manager *m, struct key *key)
 {
-    if (manager_synced(m) || !key)
+    if (key && !m->leading)
+        manager_forget_if_gone(key);
+    else if (manager_synced(m) || !key)
         manager_enqueue(m, key);
 }
 
@@ -83,6 +87,8 @@ static void pod_changed(
     bool provider;
     struct key *key = key_of_pod(m, new ? new : old, &provider);
 
+    if (key)
+        key->asked_for[provider][0] = '\0';
     if (key && is_another(old, new))
         note_removal(m, key, old, provider);
     note(m, key);
@@ -139,6 +145,29 @@ static void failed(const struct kube_result *result, usec_t again_in, void *user
             (double)again_in / (double)USEC_PER_SEC);
 }
 
+static void try_again(struct manager *m, struct key *key)
+{
+    bool held = key->conflicts.current > 0;
+
+    backoff_reset(&key->conflicts);
+    if (memory_reached_again(&key->memory) || held)
+        manager_enqueue(m, key);
+}
+
+/* One watch is answered again: the others need not wait for their own back-off, nor need the writes that failed
+ * meanwhile. */
+static void recovered(void *user)
+{
+    struct manager *m = user;
+
+    log_info("the API server answers again");
+    for (int i = 0; i < WATCHES; i++)
+        if (m->reflectors[i])
+            kube_reflector_hurry(m->reflectors[i]);
+    map_for_each (e, m->keys)
+        try_again(m, e->value);
+}
+
 int manager_watch_start(struct manager *m, struct err *err)
 {
     static const struct kube_resource *const resources[WATCHES] = {
@@ -164,6 +193,7 @@ int manager_watch_start(struct manager *m, struct err *err)
                 .label_selector = i == WATCH_POD ? SC_LABEL_MANAGED_BY "=" SC_MANAGED_BY : NULL,
                 .synced = synced,
                 .failed = failed,
+                .recovered = recovered,
                 .user = m,
         };
         int r = kube_reflector_new(&config, &m->reflectors[i], err);

@@ -21,21 +21,26 @@ static void log_failure(const struct key *key, enum action_kind kind, const char
     log_set_object(NULL);
 }
 
-static struct kube_store *store_of(struct manager *m, enum action_kind kind)
+static enum watched store_of(enum action_kind kind)
 {
     const struct kube_resource *resource = apply_resource(kind);
 
     if (resource == &kube_pods)
-        return m->stores[WATCH_POD];
-    return resource == &kube_instances ? m->stores[WATCH_SCI] : m->stores[WATCH_SC];
+        return WATCH_POD;
+    return resource == &kube_instances ? WATCH_SCI : WATCH_SC;
+}
+
+void manager_remember(struct manager *m, enum watched what, struct json *object)
+{
+    struct err err = ERR_INIT;
+
+    if (kube_store_put(m->stores[what], object, &err) < 0)
+        log_debug("an answer is left to the watch: %s", err_text(&err));
 }
 
 static void remember_answer(struct key *key, enum action_kind kind, struct json *object)
 {
-    struct err err = ERR_INIT;
-
-    if (kube_store_put(store_of(key->manager, kind), object, &err) < 0)
-        log_debug("an answer is left to the watch: %s", err_text(&err));
+    manager_remember(key->manager, store_of(kind), object);
 }
 
 static void record_failure(
@@ -46,6 +51,7 @@ static void record_failure(
     const struct failure failure = {
             .now = clock_monotonic(),
             .retry_after = result->retry_after,
+            .unreached = kube_unreached(result),
             .generation = json_int_or(sc, "metadata.generation", 0),
             .reason = refused ? (result->reason[0] ? result->reason : "Refused") : NULL,
             .message = refused ? result->message : NULL,
@@ -78,6 +84,8 @@ static void on_existing(struct kube_result *result, void *user)
         again_after_conflict(key);
         return;
     }
+    if (manager_mark_existing(key, result->object))
+        return;
     buf_printf(&text, "a pod named %s exists and is controlled by ", key->plan.actions[key->step].name);
     object_owner_words(result->object, &text);
     buf_puts(&text, ": it is neither adopted nor deleted");
@@ -86,20 +94,29 @@ static void on_existing(struct kube_result *result, void *user)
     manager_key_done(key, 0);
 }
 
-static void look_at_existing(struct key *key, const struct action *a)
+bool manager_get(struct key *key, const struct kube_resource *resource, const char *namespace,
+        const char *name, kube_done_fn done)
 {
     const struct kube_request request = {
             .verb = KUBE_GET,
-            .resource = &kube_pods,
-            .namespace = a->namespace,
-            .name = a->name,
-            .done = on_existing,
+            .resource = resource,
+            .namespace = namespace,
+            .name = name,
+            .done = done,
             .user = key,
     };
     struct err err = ERR_INIT;
 
+    if (kube_request_start(key->manager->client, &request, &key->call, &err) == 0)
+        return true;
+    log_warn("cannot ask the API server: %s", err_text(&err));
+    return false;
+}
+
+static void look_at_existing(struct key *key, const struct action *a)
+{
     if (apply_resource(a->kind) != &kube_pods ||
-            kube_request_start(key->manager->client, &request, &key->call, &err) < 0)
+            !manager_get(key, &kube_pods, a->namespace, a->name, on_existing))
         again_after_conflict(key);
 }
 
@@ -199,6 +216,9 @@ static void on_namespace(struct kube_result *result, void *user)
 
 static enum node_state node_state(const struct json *node)
 {
+    json_for_each (taint, json_at(node, "spec.taints"))
+        if (strcmp(json_str_or(taint, "key", ""), SC_TAINT_OUT_OF_SERVICE) == 0)
+            return NODE_GONE;
     json_for_each (condition, json_at(node, "status.conditions"))
         if (strcmp(json_str_or(condition, "type", ""), "Ready") == 0)
             return strcmp(json_str_or(condition, "status", ""), "True") == 0 ? NODE_READY : NODE_NOT_READY;
@@ -208,7 +228,6 @@ static enum node_state node_state(const struct json *node)
 static void on_node(struct kube_result *result, void *user)
 {
     struct key *key = user;
-    struct key_memory *m = &key->memory;
 
     key->call = NULL;
     if (result->code < 0 && result->code != -ENOENT) {
@@ -216,25 +235,42 @@ static void on_node(struct kube_result *result, void *user)
         again_after_conflict(key);
         return;
     }
-    m->node = result->code == -ENOENT ? NODE_GONE : node_state(result->object);
-    m->node_at = clock_monotonic();
+    memory_node_answered(&key->memory, result->code == -ENOENT ? NODE_GONE : node_state(result->object),
+            clock_monotonic());
     manager_key_done(key, 0);
 }
 
 void manager_ask(struct key *key)
 {
-    bool namespace = key->plan.ask_namespace;
-    const struct kube_request request = {
-            .verb = KUBE_GET,
-            .resource = namespace ? &kube_namespaces : &kube_nodes,
-            .name = namespace ? key->namespace : key->plan.ask_node,
-            .done = namespace ? on_namespace : on_node,
-            .user = key,
-    };
-    struct err err = ERR_INIT;
+    bool asked = key->plan.ask_namespace
+                         ? manager_get(key, &kube_namespaces, NULL, key->namespace, on_namespace)
+                         : manager_get(key, &kube_nodes, NULL, key->plan.ask_node, on_node);
 
-    if (kube_request_start(key->manager->client, &request, &key->call, &err) < 0) {
-        log_warn("cannot ask the API server: %s", err_text(&err));
+    if (!asked)
+        again_after_conflict(key);
+}
+
+static void on_spec(struct kube_result *result, void *user)
+{
+    struct key *key = user;
+
+    key->call = NULL;
+    if (result->code < 0 && result->code != -ENOENT) {
+        log_warn("cannot look at StoppableContainer %s: %s", key->text, result->message);
+        key->spec_asked = 0;
+        again_after_conflict(key);
+        return;
+    }
+    if (result->code == 0)
+        remember_answer(key, ACT_SC_STATUS, take_ptr(result->object));
+    manager_key_done(key, 0);
+}
+
+void manager_ask_spec(struct key *key, int64_t generation)
+{
+    key->spec_asked = generation;
+    if (!manager_get(key, &kube_stoppablecontainers, key->namespace, key->name, on_spec)) {
+        key->spec_asked = 0;
         again_after_conflict(key);
     }
 }

@@ -21,6 +21,7 @@ void memory_init(struct key_memory *m)
     *m = (struct key_memory){
             .again = BACKOFF_INIT(AGAIN_MIN, AGAIN_MAX),
             .recreate = BACKOFF_INIT(AGAIN_MIN, AGAIN_MAX),
+            .keep = BACKOFF_INIT(AGAIN_MIN, AGAIN_MAX),
             .notes = BACKOFF_INIT(NOTES_MIN, NOTES_MAX),
             .node_backoff = BACKOFF_INIT(NODE_MIN, NODE_MAX),
     };
@@ -36,6 +37,7 @@ static void retry_clear(struct retry *r)
     r->reason = NULL;
     r->message = NULL;
     r->not_before = 0;
+    r->unreached = false;
 }
 
 void memory_free(struct key_memory *m)
@@ -53,8 +55,21 @@ void memory_set_instance(struct key_memory *m, const char *uid)
     m->provider = (struct removed_pod){0};
     m->unclean = false;
     m->missing_since = 0;
+    backoff_reset(&m->keep);
+    m->keep_at = 0;
     m->node = NODE_UNKNOWN;
     m->node_at = 0;
+    m->node_gone_since = 0;
+}
+
+void memory_node_answered(struct key_memory *m, enum node_state state, usec_t now)
+{
+    m->node = state;
+    m->node_at = now;
+    if (state != NODE_GONE)
+        m->node_gone_since = 0;
+    else if (!m->node_gone_since)
+        m->node_gone_since = now;
 }
 
 void last_run_read(const struct pod_facts *f, struct last_run *ret)
@@ -99,11 +114,25 @@ void memory_action_failed(struct key_memory *m, enum action_kind kind, const str
     if (failure->retry_after > wait)
         wait = failure->retry_after;
     r->not_before = usec_add(failure->now, wait);
+    r->unreached = failure->unreached;
     r->generation = failure->generation;
     free(r->reason);
     free(r->message);
     r->reason = failure->reason ? strdup(failure->reason) : NULL;
     r->message = failure->message ? strdup(failure->message) : NULL;
+}
+
+bool memory_reached_again(struct key_memory *m)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < ACT_KINDS; i++) {
+        if (m->retry[i].not_before == 0 || !m->retry[i].unreached)
+            continue;
+        retry_clear(&m->retry[i]);
+        any = true;
+    }
+    return any;
 }
 
 void memory_action_done(struct key_memory *m, enum action_kind kind)

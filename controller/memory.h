@@ -37,6 +37,7 @@ enum action_kind {
 struct retry {
     struct backoff backoff;
     usec_t not_before; /* monotonic; 0: never failed */
+    bool unreached; /* failed because no API server answered */
     int64_t generation; /* of the SC: a changed spec is tried at once */
     char *reason; /* NULL unless the server refused the object; owned */
     char *message;
@@ -64,6 +65,8 @@ struct removed_pod {
 };
 
 enum namespace_state { NAMESPACE_UNKNOWN, NAMESPACE_ACTIVE, NAMESPACE_TERMINATING };
+/* NODE_GONE: no object of that name, or one that is tainted out-of-service: an administrator's word that nothing
+ * runs there. */
 enum node_state { NODE_UNKNOWN, NODE_READY, NODE_NOT_READY, NODE_GONE };
 
 /* When a status that only says "on the way" is due. */
@@ -87,6 +90,8 @@ struct key_memory {
     usec_t again_at;
     struct backoff recreate; /* whole instances, onLoss: Recreate */
     usec_t recreate_at;
+    struct backoff keep; /* providers made again, persistence Node */
+    usec_t keep_at;
     usec_t reclaim_at; /* reclaim pods that failed; distance by `again` */
 
     struct hold sc_hold, sci_hold;
@@ -98,6 +103,7 @@ struct key_memory {
     usec_t namespace_at; /* monotonic: when that was asked */
     enum node_state node;
     usec_t node_at;
+    usec_t node_gone_since; /* monotonic; 0: not gone when asked last */
     struct backoff node_backoff;
 };
 
@@ -110,15 +116,22 @@ void memory_set_instance(struct key_memory *m, const char *uid);
 /* A pod of the instance went; last is its last state. */
 void memory_pod_removed(struct key_memory *m, bool is_provider, const struct json *last);
 
+/* The node's state was asked for. */
+void memory_node_answered(struct key_memory *m, enum node_state state, usec_t now);
+
 /* An action failed. reason and message are NULL unless the server refused what we sent. */
 struct failure {
     usec_t now; /* monotonic */
     usec_t retry_after; /* 0: by our own back-off */
+    bool unreached; /* no API server answered: nothing was refused */
     int64_t generation;
     const char *reason;
     const char *message;
 };
 void memory_action_failed(struct key_memory *m, enum action_kind kind, const struct failure *failure);
+
+/* The API server answers again: what it did not get to see may be sent now. True when there is such a write. */
+bool memory_reached_again(struct key_memory *m);
 void memory_action_done(struct key_memory *m, enum action_kind kind);
 
 void last_run_read(const struct pod_facts *f, struct last_run *ret);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 
@@ -15,8 +16,12 @@ struct options {
     const char *namespace; /* NULL: $POD_NAMESPACE, else that of the credentials */
     const char *reclaim_image;
     const char *runtime_classes; /* "" */
+    const char *provider_priority_class; /* "" */
     uint16_t health_port; /* 0: no health endpoints */
     bool leader_elect;
+    usec_t lease_duration; /* lease_renew_deadline < lease_duration, twice lease_retry_period at least */
+    usec_t lease_renew_deadline;
+    usec_t lease_retry_period;
     enum log_level log_level;
     bool help;
     bool version;

@@ -6,7 +6,7 @@
  *   SC or SCI being deleted        teardown
  *   SC, no SCI                     first start, or "Stopped"
  *   SC and its SCI                 fresh root wanted? root lost? else start or stop
- *   SCI of another SC              wait: the garbage collector deletes it, then teardown
+ *   SCI of another SC              wait: the garbage collector deletes it, then teardown; an SC that is being deleted goes
  */
 #include "controller/plan.h"
 
@@ -15,6 +15,7 @@
 #include "common/names.h"
 #include "controller/plan_internal.h"
 #include "controller/plan_provider.h"
+#include "controller/pod_parts.h"
 
 static bool belongs_to_sc(const struct json *sci, const struct json *sc)
 {
@@ -37,6 +38,7 @@ static int read_view(struct view *v)
     v->uid = json_str_or(o->sci, "metadata.uid", "");
     v->node = json_str_or(o->sci, "status.nodeName", "");
     v->root_id = json_str_or(o->sci, "status.rootfs.id", "");
+    v->on_node = pod_parts_on_node(o->sci);
     if (o->sci)
         memory_set_instance(v->m, v->uid);
     read_pod(v, o->consumer, &v->consumer, &v->foreign_consumer);
@@ -57,6 +59,13 @@ static int read_view(struct view *v)
     return 0;
 }
 
+/* One that is being deleted and has no instance. */
+static int release_sc(struct view *v)
+{
+    v->no_status = true;
+    return object_has_finalizer(v->o->sc, SC_FINALIZER) ? plan_release(v, ACT_SC_RELEASE, v->o->sc) : 0;
+}
+
 static int without_instance(struct view *v)
 {
     const struct json *sc = v->o->sc;
@@ -67,13 +76,7 @@ static int without_instance(struct view *v)
     }
     if (!sc)
         return 0;
-    if (object_deleting(sc)) {
-        v->no_status = true;
-        if (!object_has_finalizer(sc, SC_FINALIZER))
-            return 0;
-        return plan_release(v, ACT_SC_RELEASE, sc);
-    }
-    return plan_first_start(v);
+    return object_deleting(sc) ? release_sc(v) : plan_first_start(v);
 }
 
 /* A new reset token throws the root away; so does, without loss, a new template while nothing has ever run.
@@ -119,10 +122,12 @@ static int with_instance(struct view *v)
     }
     if (root == ROOT_LOST)
         return plan_lost(v);
-    if (root == ROOT_INTACT)
-        opine(&v->verdict.intact, "True", "Intact",
+    if (root == ROOT_INTACT && !v->on_node)
+        opine(&v->verdict.intact, "True", INTACT_HELD,
                 "the root filesystem is held by pod %s" SC_PROVIDER_SUFFIX, v->o->name);
     r = json_bool_or(v->o->sc, "spec.running", false) ? plan_start(v) : plan_stop(v);
+    if (r == 0)
+        r = plan_node_keep(v);
     return r < 0 ? r : plan_settle_provider(v);
 }
 
@@ -138,6 +143,9 @@ static int choose(struct view *v)
         v->no_status = true;
         return 0;
     }
+    if (!belongs_to_sc(sci, sc) &&
+            object_deleting(sc)) /* its instance was taken from it: --cascade=orphan, by hand */
+        return release_sc(v);
     if (!belongs_to_sc(sci, sc)) {
         verdict_phase(v, SC_PHASE_PENDING, NULL, false);
         opine(&v->verdict.ready, "False", "NameConflict",
@@ -154,15 +162,20 @@ int plan_make(
         const struct observed *o, const struct plan_config *config, struct key_memory *m, struct plan *p)
 {
     struct view v = {.o = o, .config = config, .m = m, .p = p};
+    const struct key_memory before = *m;
     int r;
 
     r = read_view(&v);
+    if (r == 0 && o->sc && belongs_to_sc(o->sci, o->sc))
+        plan_node_limit(&v);
     if (r == 0)
         r = choose(&v);
     if (r == 0 && !v.no_status && v.verdict.phase)
         r = plan_status(&v);
     template_free(&v.template);
     json_free(v.sci_status);
+    if (r < 0)
+        *m = before; /* what it owns no plan touches; waits and words are for a plan that is carried out */
     return r;
 }
 

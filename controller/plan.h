@@ -12,6 +12,7 @@
  *     plan_place.c     the consumer that has no node yet
  *     plan_stop.c      the consumer away, the provider stays
  *     plan_loss.c      is the root still there, and what if not
+ *     plan_node.c      persistence Node: the provider made again, and what is wrong with it
  *     plan_teardown.c  deletion of an instance, in order, until its node is clean
  *     plan_template.c  what an edit of the template does, and what it cannot do
  *     plan_status.c    what is written into the status, and when
@@ -29,6 +30,7 @@ struct plan_config {
     struct template_rules rules;
     const char *namespace; /* the controller's own */
     const char *reclaim_image;
+    const char *provider_priority_class; /* NULL or "": the template's own */
     const char *host; /* reporting instance in events */
 };
 

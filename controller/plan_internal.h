@@ -7,7 +7,13 @@
 #include "common/base/buf.h"
 #include "controller/plan.h"
 
-enum { VERDICT_TEXT_MAX = 1024 };
+/* What was learned of a node counts for so long. */
+#define PLAN_NODE_ANSWER_AGE (10 * USEC_PER_SEC)
+
+/* A root is not given up for a Node object, or a taint, of a moment. */
+#define PLAN_NODE_GONE_PATIENCE (60 * USEC_PER_SEC)
+
+enum { VERDICT_TEXT_MAX = 1024, REASON_MAX = 64 };
 
 /* Condition of an SCI only: False once a pod of it went without our knowing that its node is clean. */
 #define SCI_COND_NODE_CLEAN "NodeClean"
@@ -28,6 +34,7 @@ struct verdict { /* phase NULL: nothing is said */
     struct opinion ready;
     struct opinion scheduled;
     struct opinion intact;
+    struct opinion limit; /* no status: the sizeLimit is not watched */
     struct opinion clean; /* SCI only */
 };
 
@@ -49,8 +56,11 @@ struct view {
 
     const char *node; /* SCI status, "" when not known */
     const char *root_id;
+    bool on_node; /* persistence Node: of the instance, whatever the SC's spec says by now */
     struct json *sci_status; /* the new one, being made; owned */
     struct verdict verdict;
+    char refused_for[REASON_MAX]; /* a reason that the agent gave: what opinions point to */
+    char news[REASON_MAX]; /* the same, of what is no refusal; or "" */
     bool no_status; /* nothing is said this time */
 };
 
@@ -66,19 +76,38 @@ int plan_status(struct view *v) _must_check_;
 enum root_state { ROOT_NONE, ROOT_INTACT, ROOT_LOST, ROOT_ASK };
 enum root_state plan_root_state(struct view *v, struct opinion *ret_why);
 int plan_lost(struct view *v) _must_check_;
+/* The same in persistence Node (plan_node.c), where a provider's end is no loss; what else is known of the root
+ * goes into ret_why too. */
+enum root_state plan_node_root(struct view *v, struct opinion *ret_why);
+/* Persistence Node, once the root may have been used. keep: after the way up or down was chosen: another provider for
+ * one that is gone, and what is wrong with it. wait: in a start, 0 when the provider runs, else 1 with the
+ * verdict. refused: the agent has refused the root; nothing is to be started on it. */
+int plan_node_keep(struct view *v) _must_check_;
+int plan_node_wait(struct view *v) _must_check_;
+bool plan_node_refused(struct view *v);
+/* What is known of a sizeLimit that is only watched, into v->verdict.limit. */
+void plan_node_limit(struct view *v);
+/* Where the root is, or, before that is written, where a pod that is gone was; "" when neither is known. */
+const char *plan_last_node(const struct view *v);
 /* Nothing has ever run on this instance's root. */
 bool plan_root_unused(const struct view *v);
+
+/* Reasons of RootfsIntact True when all is well: held by the provider pod, kept on the node. */
+#define INTACT_HELD "Intact"
+#define INTACT_KEPT "Kept"
 
 /* Reasons of Honored False that an edit of the template brings, and the edit's taking back ends. */
 #define HONORED_IMAGE_KEPT "ImageKept"
 #define HONORED_CONTAINERS_CHANGED "ContainersChanged"
+#define HONORED_PERSISTENCE_KEPT "PersistenceKept"
+bool plan_is_edit(const char *reason);
 
 /* The template against what the instance keeps and runs (plan_template.c). An opinion that cannot be had now
  * is left without a status. */
 int plan_opine_template(
         const struct view *v, struct opinion *ret_restart, struct opinion *ret_honored) _must_check_;
 bool plan_same_containers(const struct view *v);
-void plan_opine_containers(const struct view *v, struct opinion *o);
+int plan_opine_containers(const struct view *v, struct opinion *o) _must_check_;
 /* The consumer pod was made from an older template, and no container of it has run yet. What the kubelet has
  * not told yet cannot be known: a container that is just starting is then ended with its grace period. */
 bool plan_edited_before_it_ran(const struct view *v);
@@ -117,4 +146,7 @@ bool verdict_refused(struct view *v, enum action_kind kind);
 void verdict_template_refused(struct view *v);
 /* What keeps a pod from running, in the kubelet's words; false when nothing does. */
 bool verdict_pod_problem(struct view *v, const struct pod_facts *f, const char *pod_name);
+/* A pod that is being deleted and should be gone: its node does not answer, or a finalizer of somebody's holds it, and
+ * Ready says which. Otherwise false, and looked at again when it is overdue. */
+bool verdict_pod_overdue(struct view *v, const struct pod_facts *f, const struct json *pod);
 const char *phase_when_idle(const struct view *v);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Is the preserved root still there? In persistence Provider it lives exactly as long as the first run of the
- * provider pod's containers.
+ * provider pod's containers; persistence Node is plan_node.c's.
  *
  * A root counts as having existed from the moment when the provider's uid stands in the SCI's status (written
  * before the consumer can run on it), or when the consumer has run; unless that provider is still to be seen,
@@ -39,7 +39,8 @@ static bool never_started(const struct view *v)
 
 bool plan_root_unused(const struct view *v)
 {
-    if (written_root(v) || v->consumer.started || (v->m->consumer.known && v->m->consumer.started))
+    if (written_root(v) || v->consumer.started || (v->on_node && v->consumer.init_started) ||
+            (v->m->consumer.known && v->m->consumer.started))
         return false;
     return !v->root_id[0] ? !v->provider.started : never_started(v);
 }
@@ -68,6 +69,31 @@ static bool provider_is_dead(const struct view *v, struct opinion *why)
     return true;
 }
 
+/* An administrator's word that the node is off for good ends no provider: it tolerates every NoExecute taint. The
+ * consumer tells, which waits for that node then. */
+static enum root_state judge_node(struct view *v, struct opinion *why)
+{
+    const struct pod_facts *c = &v->consumer;
+    enum node_state node;
+    usec_t due;
+
+    if (!v->provider.node[0] || !c->exists || c->node[0] || !c->unschedulable)
+        return ROOT_INTACT;
+    node = plan_node_state(v, v->provider.node, PLAN_NODE_ANSWER_AGE);
+    if (node != NODE_GONE)
+        return node == NODE_UNKNOWN ? ROOT_ASK : ROOT_INTACT;
+    due = usec_add(v->m->node_gone_since, PLAN_NODE_GONE_PATIENCE);
+    if (v->o->now < due) {
+        plan_requeue(v, due);
+        return ROOT_INTACT;
+    }
+    opine(why, "False", "NodeGone",
+            "node %s, on which the pod %s" SC_PROVIDER_SUFFIX
+            " held the root filesystem, is gone or tainted " SC_TAINT_OUT_OF_SERVICE,
+            v->provider.node, v->o->name);
+    return plan_namespace_active(v) ? ROOT_LOST : ROOT_ASK;
+}
+
 enum root_state plan_root_state(struct view *v, struct opinion *ret_why)
 {
     const struct json *written = written_loss(v);
@@ -79,8 +105,10 @@ enum root_state plan_root_state(struct view *v, struct opinion *ret_why)
     }
     if (plan_root_unused(v))
         return ROOT_NONE;
+    if (v->on_node)
+        return plan_node_root(v, ret_why);
     if (!provider_is_dead(v, ret_why))
-        return ROOT_INTACT;
+        return judge_node(v, ret_why);
     return plan_namespace_active(v) ? ROOT_LOST : ROOT_ASK;
 }
 

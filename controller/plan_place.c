@@ -73,6 +73,8 @@ int plan_unplaced(struct view *v)
         (void)buf_printf(&where, " can run on node %s only, which has its root filesystem", v->node);
     else if (json_len(excluded) > 0)
         (void)add_excluded(excluded, &where);
+    if (buf_error(&where) == -ENOMEM)
+        return -ENOMEM;
     opine(&v->verdict.ready, "False", c->scheduler_reason, "pod %s%s: %s", v->o->name, buf_str(&where),
             c->scheduler_message);
     v->verdict.scheduled = v->verdict.ready;

@@ -46,7 +46,7 @@ int plan_adopt_root(struct view *v)
     struct json *root;
     int bad = 0;
 
-    if (!v->provider.exists || strcmp(v->root_id, v->provider.uid) == 0)
+    if (!v->provider.exists || strcmp(v->root_id, v->provider.uid) == 0 || (v->on_node && v->root_id[0]))
         return 0;
     root = json_ensure_object(v->sci_status, "rootfs");
     bad |= !root;
@@ -132,16 +132,24 @@ static int judge_unplaced(struct view *v)
     return exclude_node(v);
 }
 
-static int create_provider(struct view *v)
+void plan_provider_request(const struct view *v, struct pod_request *q)
 {
-    const struct pod_request q = {
+    const struct retry *refused = &v->m->retry[ACT_PROVIDER_CREATE];
+    bool class = refused->message && strstr(refused->message, "PriorityClass");
+
+    *q = (struct pod_request){
             .sc = v->o->sc,
             .sci = v->o->sci,
             .template = &v->template,
-            .node = v->consumer.node,
-            .consumer = v->o->consumer,
-            .small = v->m->retry[ACT_PROVIDER_CREATE].reason != NULL,
+            .consumer = v->consumer.exists ? v->o->consumer : NULL,
+            .priority_class = class ? NULL : v->config->provider_priority_class,
+            .small = refused->reason != NULL,
     };
+}
+
+static int create_provider(struct view *v)
+{
+    struct pod_request q;
     char name[SC_NAME_MAX + sizeof(SC_PROVIDER_SUFFIX)];
     struct json *pod;
     int r;
@@ -165,6 +173,10 @@ static int create_provider(struct view *v)
         plan_requeue(v, v->m->again_at);
     if (v->m->again_at > v->o->now || !plan_may(v, ACT_PROVIDER_CREATE))
         return 0;
+    if (v->on_node && !v->node[0]) /* written first (plan_node.c) */
+        return json_set_str(v->sci_status, "nodeName", v->consumer.node);
+    plan_provider_request(v, &q);
+    q.node = v->consumer.node;
     r = provider_pod_build(&q, &pod);
     return r < 0 ? r : plan_add(v, ACT_PROVIDER_CREATE, name, pod);
 }
@@ -174,6 +186,8 @@ int plan_provider(struct view *v)
     const struct pod_facts *p = &v->provider;
     int r;
 
+    if (v->on_node && !plan_root_unused(v))
+        return plan_node_wait(v);
     if (!p->exists) {
         r = v->root_id[0] ? forget_root(v) : create_provider(v);
         return r < 0 ? r : 1;

@@ -7,6 +7,7 @@
  *
  * Later starts find the provider and make only the consumer, pinned to the provider's node.
  */
+#include <inttypes.h>
 #include <string.h>
 
 #include "common/names.h"
@@ -14,6 +15,8 @@
 #include "controller/plan_internal.h"
 #include "controller/plan_provider.h"
 #include "controller/provider_pod.h"
+#include "controller/quantity.h"
+#include "controller/status.h"
 
 /* After that long in one piece an earlier failure is forgotten, as the kubelet does. */
 #define STABLE_RUN (600 * USEC_PER_SEC)
@@ -21,6 +24,24 @@
  * before its provider ran may be waiting out a back-off of up to 2 minutes (DESIGN.md, 10). */
 #define BACKOFF_AGE (90 * USEC_PER_SEC)
 #define BACKOFF_PATIENCE (5 * USEC_PER_SEC)
+
+/* Ready's reasons after a run that is not to be repeated. Failed is the phase of other troubles too. */
+#define RUN_COMPLETED "Completed"
+#define RUN_FAILED "ContainerFailed"
+
+/* What the root is for as long as it lives, whatever becomes of the SC's spec. */
+static int set_persistence(const struct view *v, struct json *spec)
+{
+    const char *persistence = json_str_or(v->o->sc, "spec.rootfs.persistence", SC_PERSISTENCE_PROVIDER);
+    char text[24];
+    uint64_t bytes;
+    int bad = json_set_str(spec, "persistence", persistence);
+
+    if (quantity_bytes(v->o->sc, "spec.rootfs.sizeLimit", &bytes) < 0)
+        return bad;
+    snprintf(text, sizeof(text), "%" PRIu64, bytes);
+    return bad | json_set_str(spec, "sizeLimit", text);
+}
 
 static struct json *new_instance(const struct view *v)
 {
@@ -46,7 +67,7 @@ static struct json *new_instance(const struct view *v)
     bad |= json_set_str(spec, "stoppableContainerName", v->o->name);
     bad |= json_set_str(spec, "templateHash", v->template.hash);
     bad |= json_set_str(spec, "attach", v->template.chroot ? "Chroot" : "Pivot");
-    bad |= json_set_str(spec, "persistence", "Provider");
+    bad |= set_persistence(v, spec);
     bad |= json_set_str(spec, "resetToken", json_str_or(v->o->sc, "spec.rootfs.resetToken", ""));
     json_for_each (container, template_containers(&v->template)) {
         bad |= json_append_str(json_ensure_array(spec, "containers"), json_str_or(container, "name", ""));
@@ -108,38 +129,43 @@ static bool has_finished(const struct view *v)
     const char *phase = json_str_or(v->o->sc, "status.phase", "");
     const char *root = json_str_or(v->o->sc, "status.rootfs.id", "");
 
+    const struct json *ready = status_condition(json_field(v->o->sc, "status"), SC_COND_READY);
+    const char *reason = json_str_or(ready, "reason", "");
+
     return (strcmp(phase, SC_PHASE_SUCCEEDED) == 0 || strcmp(phase, SC_PHASE_FAILED) == 0) && v->root_id[0] &&
+           (strcmp(reason, RUN_COMPLETED) == 0 || strcmp(reason, RUN_FAILED) == 0) &&
            strcmp(root, v->root_id) == 0;
 }
 
-static bool may_create_consumer(struct view *v)
+/* 1, or 0 with what stands against it told. */
+static int may_create_consumer(struct view *v)
 {
     if (!v->template.spec) {
         verdict_template_refused(v);
-        return false;
+        return 0;
     }
     if (!plan_same_containers(v)) {
         v->verdict.progress = false;
         v->verdict.problem = true;
-        plan_opine_containers(v, &v->verdict.ready);
-        return false;
+        return plan_opine_containers(v, &v->verdict.ready);
     }
     if (v->foreign_consumer) {
         _cleanup_buf_ struct buf owner = BUF_INIT(512);
 
-        object_owner_words(v->o->consumer, &owner);
+        if (object_owner_words(v->o->consumer, &owner) == -ENOMEM)
+            return -ENOMEM;
         v->verdict.progress = false;
         v->verdict.problem = true;
         opine(&v->verdict.ready, "False", "NameConflict",
                 "a pod named %s exists and is controlled by %s: it is neither adopted nor deleted",
                 v->o->name, buf_str(&owner));
-        return false;
+        return 0;
     }
     if (v->m->again_at > v->o->now) {
         plan_requeue(v, v->m->again_at);
-        return false;
+        return 0;
     }
-    return true;
+    return 1;
 }
 
 static int create_consumer(struct view *v)
@@ -182,8 +208,11 @@ static int start_without_consumer(struct view *v)
     r = plan_provider_rejected(v);
     if (r != 0)
         return r < 0 ? r : 0;
-    if (!may_create_consumer(v))
+    if (plan_node_refused(v))
         return 0;
+    r = may_create_consumer(v);
+    if (r <= 0)
+        return r;
     verdict_refused(v, ACT_CONSUMER_CREATE);
     return create_consumer(v);
 }
@@ -202,7 +231,7 @@ static int after_end(struct view *v)
 
         verdict_phase(v, phase, SC_PHASE_STOPPED, false);
         v->verdict.problem = !c->succeeded;
-        opine(&v->verdict.ready, "False", c->succeeded ? "Completed" : "ContainerFailed",
+        opine(&v->verdict.ready, "False", c->succeeded ? RUN_COMPLETED : RUN_FAILED,
                 "container %s ended with exit code %d%s%s", c->exit_container, c->exit_code,
                 c->exit_message[0] ? ": " : "", c->exit_message);
         return 0;
@@ -217,12 +246,31 @@ static int after_end(struct view *v)
     return plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);
 }
 
+/* The kubelet says why a pod is not ready. A Ready False without a word is the node controller's, about a node
+ * that fell silent: what runs there may go on. The kubelet's next word wakes us. */
+static bool node_fell_silent(struct view *v)
+{
+    const struct pod_facts *c = &v->consumer;
+    enum node_state node;
+
+    if (c->ready || !c->all_running || c->unready_reason[0])
+        return false;
+    node = plan_node_state(v, c->node, PLAN_NODE_ANSWER_AGE);
+    v->no_status = node == NODE_UNKNOWN;
+    if (node != NODE_NOT_READY)
+        return v->no_status;
+    v->verdict.problem = true;
+    opine(&v->verdict.ready, "False", "NodeNotResponding",
+            "node %s does not answer; the workload may go on there, and is started nowhere else", c->node);
+    return true;
+}
+
 static void judge_running(struct view *v)
 {
     const struct pod_facts *c = &v->consumer;
 
     verdict_phase(v, SC_PHASE_RUNNING, SC_PHASE_RUNNING, false);
-    if (verdict_pod_problem(v, c, v->o->name))
+    if (verdict_pod_problem(v, c, v->o->name) || node_fell_silent(v))
         return;
     if (c->ready) {
         opine(&v->verdict.ready, "True", "Running", "running on node %s", c->node);
@@ -237,6 +285,16 @@ static void judge_running(struct view *v)
     }
 }
 
+/* Until a postStart hook ends, a pod's status does not show that its container runs. Ours ends with the
+ * attach; a user's may take its time. */
+static bool may_run_unseen(const struct view *v)
+{
+    json_for_each (container, template_containers(&v->template))
+        if (json_at(container, "lifecycle.postStart"))
+            return true;
+    return false;
+}
+
 /* A publish call that was answered "not yet" may come again only after 2 minutes; a new pod's comes at once.
  */
 static int unstick(struct view *v)
@@ -245,7 +303,7 @@ static int unstick(struct view *v)
     usec_t due = usec_add(p->all_running_since, BACKOFF_PATIENCE);
 
     if (!p->all_running_since || !c->scheduled_at || c->started || c->init_started || c->waiting_reason[0] ||
-            p->all_running_since < usec_add(c->scheduled_at, BACKOFF_AGE))
+            p->all_running_since < usec_add(c->scheduled_at, BACKOFF_AGE) || may_run_unseen(v))
         return 0;
     if (v->o->realtime < due) {
         plan_requeue(v, usec_add(v->o->now, due - v->o->realtime));
@@ -284,6 +342,7 @@ int plan_start(struct view *v)
         verdict_phase(v, SC_PHASE_STOPPING, SC_PHASE_STOPPING, true);
         opine(&v->verdict.ready, "False", "Restarting", "pod %s is ending; it will be made again",
                 v->o->name);
+        verdict_pod_overdue(v, c, v->o->consumer);
         return 0;
     }
     if (c->terminal)

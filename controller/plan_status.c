@@ -78,6 +78,16 @@ static int set_last_run(const struct view *v, struct json *status)
     return bad;
 }
 
+/* One that is there only sometimes. */
+static int set_or_remove_opinion(
+        const struct view *v, struct json *status, const char *type, const struct opinion *o)
+{
+    if (o->status)
+        return set_opinion(v, status, type, o);
+    status_remove_condition(status, type);
+    return 0;
+}
+
 static int set_template_conditions(const struct view *v, struct json *status)
 {
     struct opinion restart = {0}, honored = {0};
@@ -137,6 +147,7 @@ static int new_sc_status(const struct view *v, struct json **ret)
     bad |= set_opinion(v, s, SC_COND_READY, &v->verdict.ready);
     bad |= set_opinion(v, s, SC_COND_SCHEDULED, &v->verdict.scheduled);
     bad |= set_opinion(v, s, SC_COND_ROOTFS_INTACT, &v->verdict.intact);
+    bad |= set_or_remove_opinion(v, s, SC_COND_WITHIN_LIMIT, &v->verdict.limit);
     bad |= set_template_conditions(v, s);
     if (bad)
         return -ENOMEM;
@@ -202,10 +213,19 @@ static struct plan_event event_of_edit(const struct json *old, const struct json
                       *is = status_condition(new, SC_COND_HONORED);
     const char *reason = json_str_or(is, "reason", "");
 
-    if ((strcmp(reason, HONORED_IMAGE_KEPT) != 0 && strcmp(reason, HONORED_CONTAINERS_CHANGED) != 0) ||
-            strcmp(json_str_or(was, "message", ""), json_str_or(is, "message", "")) == 0)
+    if (!plan_is_edit(reason) || strcmp(json_str_or(was, "message", ""), json_str_or(is, "message", "")) == 0)
         return (struct plan_event){0};
     return (struct plan_event){true, reason, json_str(is, "message")};
+}
+
+/* Persistence Node: what will keep the next start, while a consumer still runs and Ready says so. */
+static bool refused_while_in_use(const struct verdict *d, const struct json *old)
+{
+    const struct json *was = status_condition(old, SC_COND_ROOTFS_INTACT);
+
+    return d->intact.status && was && strcmp(d->intact.reason, INTACT_KEPT) != 0 &&
+           strcmp(d->intact.reason, INTACT_HELD) != 0 &&
+           reason_is_new(old, SC_COND_ROOTFS_INTACT, &d->intact);
 }
 
 /* The change that this write makes, as an event; reason NULL when it is none that a person wants to see. */
@@ -232,17 +252,34 @@ static struct plan_event event_of_change(struct view *v, const struct json *old,
         text_copy(v->m->warned, sizeof(v->m->warned), d->ready.reason);
         return (struct plan_event){true, d->ready.reason, d->ready.message};
     }
+    if (refused_while_in_use(d, old) && strcmp(v->m->warned, d->intact.reason) != 0) {
+        text_copy(v->m->warned, sizeof(v->m->warned), d->intact.reason);
+        return (struct plan_event){true, d->intact.reason, d->intact.message};
+    }
     return event_of_edit(old, new);
 }
 
-/* A root counts from when its provider has run: RootfsIntact says so. */
+/* A limit that is not held, or passed, or kept again. */
+static int tell_limit(struct view *v, const struct json *old)
+{
+    const struct opinion *o = &v->verdict.limit;
+    bool again = status_condition(old, SC_COND_WITHIN_LIMIT) != NULL;
+
+    if (!o->status || !reason_is_new(old, SC_COND_WITHIN_LIMIT, o))
+        return 0;
+    return plan_event(v, &(struct plan_event){.warning = !again || strcmp(o->status, "True") != 0,
+                                 .reason = o->reason,
+                                 .message = o->message});
+}
+
+/* A root counts from when its provider has run: RootfsIntact says so. From Unknown it comes back. */
 static bool root_is_new(const struct json *old, const struct json *new)
 {
     const char *was = json_str_or(status_condition(old, SC_COND_ROOTFS_INTACT), "status", "");
     const char *is = json_str_or(status_condition(new, SC_COND_ROOTFS_INTACT), "status", "");
 
     return strcmp(is, "True") == 0 &&
-           (strcmp(was, "True") != 0 ||
+           ((strcmp(was, "True") != 0 && strcmp(was, "Unknown") != 0) ||
                    strcmp(json_str_or(old, "rootfs.id", ""), json_str_or(new, "rootfs.id", "")) != 0);
 }
 
@@ -281,7 +318,10 @@ static int sc_status(struct view *v)
     if (!sc_status_is_due(v, old, new))
         return 0;
     r = add_status(v, ACT_SC_STATUS, v->o->sc, new);
-    return r < 0 || object_deleting(v->o->sc) ? r : tell_change(v, old, new);
+    if (r < 0 || object_deleting(v->o->sc))
+        return r;
+    r = tell_limit(v, old);
+    return r < 0 ? r : tell_change(v, old, new);
 }
 
 static bool newly_false(const struct json *old, const struct json *new, const char *type)
@@ -303,6 +343,11 @@ static bool durable_part_differs(const struct json *old, const struct json *new)
         if (a != b && !json_equal(a, b))
             return true;
     }
+    const struct json *was = status_condition(old, SC_COND_WITHIN_LIMIT),
+                      *is = status_condition(new, SC_COND_WITHIN_LIMIT);
+
+    if (was != is && !json_equal(was, is))
+        return true;
     return newly_false(old, new, SC_COND_ROOTFS_INTACT) || newly_false(old, new, SCI_COND_NODE_CLEAN);
 }
 
@@ -315,6 +360,7 @@ static int sci_status(struct view *v)
     bad |= json_set_str(new, "phase", v->verdict.sci_phase);
     bad |= set_places(v, new);
     bad |= set_sci_opinion(v, SC_COND_ROOTFS_INTACT, &v->verdict.intact);
+    bad |= set_sci_opinion(v, SC_COND_WITHIN_LIMIT, &v->verdict.limit);
     if (v->m->unclean)
         opine(&v->verdict.clean, "False", "RemovedUnseen",
                 "a pod went without being seen to end: the node is asked before the instance is released");

@@ -12,50 +12,33 @@
 
 #include "common/names.h"
 #include "controller/plan_internal.h"
+#include "controller/status.h"
 
 #define VANISHED_EXTRA (5 * USEC_PER_SEC)
-#define NODE_ANSWER_AGE (10 * USEC_PER_SEC)
-/* Beyond the end of its grace period a pod is "not responding". */
-#define OVERDUE (30 * USEC_PER_SEC)
 
 static int with_consumer(struct view *v)
 {
-    const struct pod_facts *c = &v->consumer;
-    usec_t overdue = usec_add(c->deletion_deadline, OVERDUE);
-
     verdict_phase(v, SC_PHASE_STOPPING, SC_PHASE_STOPPING, true);
     opine(&v->verdict.ready, "False", "Stopping", "pod %s is ending", v->o->name);
-    if (!c->deleting)
+    if (!v->consumer.deleting)
         return plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);
-    if (v->o->realtime < overdue) {
-        plan_requeue(v, usec_add(v->o->now, overdue - v->o->realtime));
-        return 0;
-    }
-    v->verdict.progress = false;
-    v->verdict.problem = true;
-    opine(&v->verdict.ready, "False", "NodeNotResponding",
-            "pod %s should have ended, but node %s does not confirm it: the node or its kubelet may be down. "
-            "Once it "
-            "is back, deleted, or tainted node.kubernetes.io/out-of-service, this goes on by itself",
-            v->o->name, c->node);
+    verdict_pod_overdue(v, &v->consumer, v->o->consumer);
     return 0;
 }
 
 /* Without a memory of the removal, the status tells whether there can have been processes. */
 static bool processes_may_run(const struct view *v)
 {
-    const char *phase = json_str_or(v->o->sci, "status.phase", "");
-
     if (v->m->consumer.known)
         return !v->m->consumer.terminal;
-    return strcmp(phase, SC_PHASE_STOPPED) != 0 && strcmp(phase, SC_PHASE_FAILED) != 0 &&
-           strcmp(phase, SC_PHASE_PENDING) != 0 && phase[0] && v->node[0];
+    return status_may_run(v->o->sci) && v->node[0];
 }
 
 /* Returns true when the consumer's processes have ended for certain, or by all that can be known. */
 static bool vanished_is_over(struct view *v)
 {
-    usec_t grace = (usec_t)json_int_or(v->template.spec, "terminationGracePeriodSeconds", 30) * USEC_PER_SEC;
+    usec_t grace = (usec_t)template_grace(&v->template) * USEC_PER_SEC;
+    const char *name = plan_last_node(v);
     usec_t due;
     enum node_state node;
 
@@ -65,26 +48,32 @@ static bool vanished_is_over(struct view *v)
     verdict_phase(v, SC_PHASE_STOPPING, SC_PHASE_STOPPING, false);
     opine(&v->verdict.ready, "False", "Stopping",
             "pod %s vanished before it was seen to end: node %s is given time to end its processes",
-            v->o->name, v->node);
+            v->o->name, name);
     if (v->o->now < due) {
         plan_requeue(v, due);
         return false;
     }
-    node = plan_node_state(v, v->node, NODE_ANSWER_AGE);
+    node = plan_node_state(v, name, PLAN_NODE_ANSWER_AGE);
     if (node == NODE_UNKNOWN) {
         v->no_status = true;
         return false;
     }
     if (node == NODE_NOT_READY) {
         opine(&v->verdict.ready, "False", "NodeNotResponding",
-                "pod %s vanished, and node %s is not Ready: its processes may still run there", v->o->name,
-                v->node);
+                "pod %s vanished, and node %s is not Ready: its processes may still run there. Once the node "
+                "is back, deleted, or tainted node.kubernetes.io/out-of-service, this goes on by itself",
+                v->o->name, name);
         plan_requeue(v, usec_add(v->o->now, backoff_next(&v->m->node_backoff)));
         return false;
     }
     backoff_reset(&v->m->node_backoff);
     v->m->consumer.terminal = true;
     return true;
+}
+
+static bool root_is_kept(const struct view *v)
+{
+    return v->on_node ? v->verdict.intact.status != NULL : v->provider.started;
 }
 
 int plan_stop(struct view *v)
@@ -102,7 +91,7 @@ int plan_stop(struct view *v)
     backoff_reset(&v->m->again);
     verdict_phase(v, SC_PHASE_STOPPED, SC_PHASE_STOPPED, false);
     opine(&v->verdict.ready, "False", "Stopped", "spec.running is false%s",
-            v->provider.started ? "; the root filesystem is kept" : "");
+            root_is_kept(v) ? "; the root filesystem is kept" : "");
     opine(&v->verdict.scheduled, "Unknown", "Stopped", "nothing is to be placed");
     return 0;
 }

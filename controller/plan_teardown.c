@@ -6,16 +6,18 @@
  *
  * "Clean" is known when each pod was last seen terminal and being deleted (the kubelet keeps such an object
  * until its volumes are unpublished), or was never on a node. Otherwise a reclaim pod asks the node; a node
- * whose object is gone needs none.
+ * whose object is gone needs none. In persistence Node there is always one, since it is what removes the root.
  */
 #include <string.h>
 
 #include "common/names.h"
 #include "controller/plan_internal.h"
 #include "controller/reclaim_pod.h"
+#include "controller/status.h"
 
 #define NODE_ANSWER_AGE (5 * USEC_PER_SEC)
-#define OVERDUE (30 * USEC_PER_SEC)
+/* A reclaim pod that has not ended after that long: does its node answer at all? */
+#define RECLAIM_PATIENCE (30 * USEC_PER_SEC)
 
 static void on_the_way(struct view *v)
 {
@@ -26,7 +28,6 @@ static void on_the_way(struct view *v)
 static int remove_pod(
         struct view *v, enum action_kind kind, const struct pod_facts *f, const struct json *pod)
 {
-    usec_t overdue = usec_add(f->deletion_deadline, OVERDUE);
     int r = 0;
 
     if (!f->exists)
@@ -35,17 +36,8 @@ static int remove_pod(
     opine(&v->verdict.ready, "False", "Deleting", "pod %s is ending", json_str_or(pod, "metadata.name", ""));
     if (!f->deleting)
         r = plan_delete_pod(v, kind, pod);
-    else if (v->o->realtime < overdue)
-        plan_requeue(v, usec_add(v->o->now, overdue - v->o->realtime));
-    else {
-        v->verdict.progress = false;
-        v->verdict.problem = true;
-        opine(&v->verdict.ready, "False", "NodeNotResponding",
-                "pod %s should have ended, but node %s does not confirm it: it must come back, be deleted, "
-                "or be "
-                "tainted node.kubernetes.io/out-of-service",
-                json_str_or(pod, "metadata.name", ""), f->node);
-    }
+    else
+        verdict_pod_overdue(v, f, pod);
     return r < 0 ? r : 1;
 }
 
@@ -60,20 +52,43 @@ static bool condition_false(const struct json *object, const char *type)
 /* Nothing remembered: what the status says about the consumer, and for the provider nothing at all. */
 static bool needs_reclaim(const struct view *v)
 {
-    const char *phase = json_str_or(v->o->sci, "status.phase", "");
-    bool ran = phase[0] && strcmp(phase, SC_PHASE_STOPPED) != 0 && strcmp(phase, SC_PHASE_FAILED) != 0 &&
-               strcmp(phase, SC_PHASE_PENDING) != 0;
-
-    if (v->m->unclean || condition_false(v->o->sci, SCI_COND_NODE_CLEAN))
+    if (v->on_node || v->m->unclean || condition_false(v->o->sci, SCI_COND_NODE_CLEAN))
         return true;
-    return (!v->m->consumer.known && ran) || (!v->m->provider.known && v->root_id[0]);
+    return (!v->m->consumer.known && status_may_run(v->o->sci)) || (!v->m->provider.known && v->root_id[0]);
 }
 
-static const char *last_node(const struct view *v)
+const char *plan_last_node(const struct view *v)
 {
     if (v->node[0])
         return v->node;
     return v->m->provider.node[0] ? v->m->provider.node : v->m->consumer.node;
+}
+
+/* A reclaim pod that its node does not run. Returns 0 when the node will never answer, else 1. */
+static int reclaim_overdue(struct view *v)
+{
+    const struct pod_facts *f = &v->reclaim;
+    usec_t due = usec_add(f->created_at, RECLAIM_PATIENCE);
+    enum node_state node;
+
+    if (v->o->realtime < due) {
+        plan_requeue(v, usec_add(v->o->now, due - v->o->realtime));
+        return 1;
+    }
+    node = plan_node_state(v, f->node, NODE_ANSWER_AGE);
+    if (node == NODE_GONE)
+        return 0;
+    if (node == NODE_UNKNOWN) {
+        v->no_status = true;
+        return 1;
+    }
+    plan_requeue(v, usec_add(v->o->now, backoff_next(&v->m->node_backoff)));
+    if (node == NODE_NOT_READY)
+        opine(&v->verdict.ready, "False", "NodeNotResponding",
+                "node %s is not Ready and cannot say that nothing is left of the instance. Once it is back, "
+                "deleted, or tainted node.kubernetes.io/out-of-service, this goes on by itself",
+                f->node);
+    return 1;
 }
 
 /* The reclaim pod that is there: 0 when it has Succeeded. It is taken away only after the instance, since it
@@ -96,13 +111,13 @@ static int follow_reclaim(struct view *v)
             "waiting for the agent on node %s to confirm that nothing is left of the instance (pod %s in "
             "namespace %s)",
             f->node, json_str_or(v->o->reclaim, "metadata.name", ""), v->config->namespace);
-    return 1;
+    return reclaim_overdue(v);
 }
 
 /* Returns 0 when the node is clean, 1 while that is not known. */
 static int reclaim(struct view *v)
 {
-    const char *node = last_node(v);
+    const char *node = plan_last_node(v);
     char name[sizeof(SC_RECLAIM_PREFIX) + LIMIT_UID];
     struct json *pod;
     int r;
@@ -151,14 +166,46 @@ static int remove_pods(struct view *v)
     return provider < 0 ? provider : consumer | provider;
 }
 
+/* Somebody deleted the instance of a StoppableContainer that stays, and its root went with it. Whatever of ours does that
+ * has told why already. */
+static bool thrown_away_by_hand(const struct view *v)
+{
+    const struct json *sc = v->o->sc;
+
+    if (!sc || object_deleting(sc) || v->m->namespace == NAMESPACE_TERMINATING || plan_root_unused(v))
+        return false;
+    return strcmp(json_str_or(sc, "spec.rootfs.resetToken", ""),
+                   json_str_or(v->o->sci, "spec.resetToken", "")) == 0 &&
+           !condition_false(v->o->sci, SC_COND_ROOTFS_INTACT);
+}
+
+static int release_instance(struct view *v)
+{
+    int r = 0;
+
+    if (thrown_away_by_hand(v) &&
+            strcmp(v->m->write_sent[ACT_SCI_RELEASE], json_str_or(v->o->sci, "metadata.uid", "")) != 0)
+        r = plan_event(
+                v, &(struct plan_event){.warning = true,
+                           .reason = "InstanceDeleted",
+                           .message = "the StoppableContainerInstance was deleted, and the root filesystem "
+                                      "with it: the next start makes a fresh one"});
+    return r < 0 ? r : plan_release(v, ACT_SCI_RELEASE, v->o->sci);
+}
+
+/* Both in one plan, whose writes end with the first that fails. While the instance's waits for its next try, the
+ * StoppableContainer waits too: who sees it gone relies on it that nothing of it is left. */
 static int release(struct view *v)
 {
     const struct json *sc = v->o->sc;
     int r = 0;
 
     v->no_status = true;
-    if (object_has_finalizer(v->o->sci, SC_FINALIZER))
-        r = plan_release(v, ACT_SCI_RELEASE, v->o->sci);
+    if (object_has_finalizer(v->o->sci, SC_FINALIZER)) {
+        if (!plan_may(v, ACT_SCI_RELEASE))
+            return 0;
+        r = release_instance(v);
+    }
     if (r == 0 && !v->reclaim.exists && sc && object_deleting(sc) && object_has_finalizer(sc, SC_FINALIZER))
         r = plan_release(v, ACT_SC_RELEASE, sc);
     return r;

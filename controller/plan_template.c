@@ -6,6 +6,7 @@
  *                           start or until the edit is taken back
  *   the pod has not run     it is made again at once (plan_edited_before_it_ran)
  *   another image           the root belongs to the one that it was made from and stays: Honored, ImageKept
+ *   persistence, sizeLimit  stay what they were when the root was made: Honored, PersistenceKept
  *   containers added,       there is a root for each name that the instance began with: it does not start
  *   removed or renamed      (Ready and Honored: ContainersChanged). Their order is nobody's concern
  *
@@ -16,6 +17,7 @@
 #include "common/names.h"
 #include "controller/consumer_pod.h"
 #include "controller/plan_internal.h"
+#include "controller/quantity.h"
 #include "controller/status.h"
 
 #define FRESH_ROOT "set spec.rootfs.resetToken to a new value for a fresh root"
@@ -48,7 +50,7 @@ static int add_word(struct buf *b, const char *word)
     return buf_printf(b, "%s%s", b->len > 0 ? ", " : "", word);
 }
 
-void plan_opine_containers(const struct view *v, struct opinion *o)
+int plan_opine_containers(const struct view *v, struct opinion *o)
 {
     _cleanup_buf_ struct buf wanted = BUF_INIT(LIMIT_CONTAINERS * 2 * LIMIT_NAMESPACE),
                              kept = BUF_INIT(LIMIT_CONTAINERS * 2 * LIMIT_NAMESPACE);
@@ -61,6 +63,7 @@ void plan_opine_containers(const struct view *v, struct opinion *o)
             "the template has the containers %s, and root filesystems are kept for %s: change them back, "
             "or " FRESH_ROOT " of each",
             buf_str(&wanted), buf_str(&kept));
+    return buf_error(&wanted) == -ENOMEM || buf_error(&kept) == -ENOMEM ? -ENOMEM : 0;
 }
 
 bool plan_edited_before_it_ran(const struct view *v)
@@ -105,36 +108,72 @@ static int kept_images(const struct view *v, struct buf *b)
     return r;
 }
 
+/* "rootfs.persistence stays Provider": what the SC asks for and this root is not. */
+static int kept_persistence(const struct view *v, struct buf *b)
+{
+    const char *asked = json_str_or(v->o->sc, "spec.rootfs.persistence", SC_PERSISTENCE_PROVIDER);
+    const char *is = json_str_or(v->o->sci, "spec.persistence", SC_PERSISTENCE_PROVIDER);
+    const char *limit = json_str_or(v->o->sci, "spec.sizeLimit", "0");
+    uint64_t wanted = 0, made_with = 0;
+    int r = 0;
+
+    if (strcmp(asked, is) != 0)
+        return buf_printf(b, "rootfs.persistence stays %s", is);
+    if (quantity_bytes(v->o->sc, "spec.rootfs.sizeLimit", &wanted) < 0)
+        wanted = 0;
+    if (v->on_node && quantity_parse(limit, &made_with) == 0 && wanted != made_with)
+        r = buf_printf(b, "rootfs.sizeLimit stays %s", made_with ? limit : "unset");
+    return r;
+}
+
+bool plan_is_edit(const char *reason)
+{
+    return strcmp(reason, HONORED_IMAGE_KEPT) == 0 || strcmp(reason, HONORED_CONTAINERS_CHANGED) == 0 ||
+           strcmp(reason, HONORED_PERSISTENCE_KEPT) == 0;
+}
+
 /* What was said of an edit is taken back with the edit, also while nothing runs that could be looked at. */
 static void opine_unknown(const struct view *v, struct opinion *o)
 {
     const struct json *was = status_condition(json_field(v->o->sc, "status"), SC_COND_HONORED);
     const char *reason = json_str_or(was, "reason", "");
 
-    if (strcmp(reason, HONORED_IMAGE_KEPT) == 0 || strcmp(reason, HONORED_CONTAINERS_CHANGED) == 0)
+    if (plan_is_edit(reason))
         opine(o, "Unknown", "NotRunning", "told when the pod runs");
+}
+
+static void opine_kept_image(const char *images, const char *fields, struct opinion *o)
+{
+    opine(o, "False", HONORED_IMAGE_KEPT,
+            "the image of the template is not used: the root filesystem belongs to the image that it was "
+            "made from "
+            "and is kept, of container %s; " FRESH_ROOT " of the new image%s%s",
+            images, fields[0] ? "; not honoured: " : "", fields);
 }
 
 static int opine_honored(const struct view *v, bool in_use, struct opinion *o)
 {
-    _cleanup_buf_ struct buf fields = BUF_INIT(VERDICT_TEXT_MAX / 2), images = BUF_INIT(VERDICT_TEXT_MAX / 2);
-    const char *and = "";
+    _cleanup_buf_ struct buf fields = BUF_INIT(VERDICT_TEXT_MAX / 2), images = BUF_INIT(VERDICT_TEXT_MAX / 2),
+                             persistence = BUF_INIT(VERDICT_TEXT_MAX / 2);
     int r = kept_images(v, &images);
 
+    if (r == 0)
+        r = kept_persistence(v, &persistence);
     if (r == 0 && in_use)
         r = dropped_fields(v, &fields);
+    if (r == 0 && persistence.len > 0 && fields.len == 0)
+        r = buf_puts(&fields, buf_str(&persistence));
+    else if (r == 0 && persistence.len > 0)
+        r = buf_printf(&fields, ", %s", buf_str(&persistence));
     if (r < 0 && r != -E2BIG)
         return r;
-    if (images.len > 0 && fields.len > 0)
-        and = "; ";
     if (!plan_same_containers(v))
-        plan_opine_containers(v, o);
-    else if (images.len > 0)
-        opine(o, "False", HONORED_IMAGE_KEPT,
-                "the image of the template is not used: the root filesystem belongs to the image that it was "
-                "made from "
-                "and is kept, of container %s; " FRESH_ROOT " of the new image%s%s%s",
-                buf_str(&images), and, fields.len > 0 ? "not honoured: " : "", buf_str(&fields));
+        return plan_opine_containers(v, o);
+    if (images.len > 0)
+        opine_kept_image(buf_str(&images), buf_str(&fields), o);
+    else if (persistence.len > 0)
+        opine(o, "False", HONORED_PERSISTENCE_KEPT,
+                "not honoured: %s, for as long as this root lives; " FRESH_ROOT, buf_str(&fields));
     else if (fields.len > 0)
         opine(o, "False", "NotHonored", "not honoured: %s", buf_str(&fields));
     else if (in_use)

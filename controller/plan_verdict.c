@@ -11,6 +11,9 @@
 #include "controller/plan_internal.h"
 #include "controller/text.h"
 
+/* Beyond the end of its grace period a pod's node is "not responding". */
+#define OVERDUE (30 * USEC_PER_SEC)
+
 void opine(struct opinion *o, const char *status, const char *reason, const char *fmt, ...)
 {
     va_list args;
@@ -98,5 +101,30 @@ bool verdict_pod_problem(struct view *v, const struct pod_facts *f, const char *
                 f->waiting_container, f->waiting_message);
     v->verdict.progress = false;
     v->verdict.problem = true;
+    return true;
+}
+
+bool verdict_pod_overdue(struct view *v, const struct pod_facts *f, const struct json *pod)
+{
+    usec_t overdue = usec_add(f->deletion_deadline, OVERDUE);
+
+    if (v->o->realtime < overdue) {
+        plan_requeue(v, usec_add(v->o->now, overdue - v->o->realtime));
+        return false;
+    }
+    v->verdict.progress = false;
+    v->verdict.problem = true;
+    if (f->terminal && json_at(pod, "metadata.finalizers[0]")) {
+        opine(&v->verdict.ready, "False", "HeldByFinalizer",
+                "pod %s has ended and is held by the finalizer %s, which is not ours: this goes on when "
+                "whoever set it "
+                "takes it away",
+                json_str_or(pod, "metadata.name", ""), json_str_or(pod, "metadata.finalizers[0]", ""));
+        return true;
+    }
+    opine(&v->verdict.ready, "False", "NodeNotResponding",
+            "pod %s should have ended, but node %s does not confirm it: the node or its kubelet may be down. "
+            "Once it is back, deleted, or tainted node.kubernetes.io/out-of-service, this goes on by itself",
+            json_str_or(pod, "metadata.name", ""), f->node);
     return true;
 }

@@ -16,7 +16,8 @@ struct pod_request {
     const char *node; /* exactly there; NULL: anywhere (consumer only) */
     const struct json *excluded; /* node names, array or NULL (consumer only) */
     const struct json *provider; /* consumer only: the provider whose root is used, NULL at the first start */
-    const struct json *consumer; /* provider only: the consumer as it was admitted */
+    const struct json *consumer; /* provider only: the consumer as it was admitted, or NULL */
+    const char *priority_class; /* provider only: instead of the template's; NULL or "": that one */
     bool small; /* provider only: made in its final size, since the larger one was refused */
 };
 
@@ -24,6 +25,11 @@ struct pod_request {
  * its controller unless sci is NULL. */
 struct json *pod_parts_new(
         const char *namespace, const char *name, const char *role, const struct json *sci) _must_check_;
+
+/* What makes a pod ours, in its metadata: the labels (of no instance where sci is NULL), and the instance as its
+ * controller, beside other owners. */
+int pod_parts_set_labels(struct json *labels, const char *role, const struct json *sci) _must_check_;
+int pod_parts_add_owner(struct json *metadata, const struct json *sci) _must_check_;
 
 /* Adds the volume to the spec. attributes is consumed in every case. */
 int pod_parts_add_volume(struct json *spec, struct json *attributes) _must_check_;
@@ -33,6 +39,21 @@ int pod_parts_add_mount(struct json *container) _must_check_;
 
 /* The attributes for a provider or consumer. */
 struct json *pod_parts_attributes(const struct pod_request *q, const char *role) _must_check_;
+
+/* "the instance's root lies on its node, not in its provider" (persistence Node). */
+bool pod_parts_on_node(const struct json *sci);
+
+/* Says so in a volume's attributes. */
+int pod_parts_set_persistence(struct json *attributes, const struct json *sci) _must_check_;
+
+/* The image of a container: the reference that the instance was made with, which a later change of the
+ * template does not alter, since the root belongs to one image; what was recorded of it in the instance's
+ * status (persistence Node); and what a provider runs, by digest, where that can be pulled: containerd gives a
+ * bare "sha256:..." for an image that was loaded by hand, and some runtimes put a scheme in front. Each NULL
+ * when there is none. */
+const char *pod_parts_instance_image(const struct json *sci, const char *name);
+const char *pod_parts_pinned_image(const struct json *sci, const char *name);
+const char *pod_parts_image_digest(const struct json *pod, const char *name);
 
 /* An MCS level for SELinux, always the same for an instance: where SELinux enforces, a pod without one gets a
  * random level, and the consumer would be denied the provider's files. Set on spec.securityContext unless the

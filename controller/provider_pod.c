@@ -13,6 +13,7 @@
 
 #include "common/names.h"
 #include "controller/affinity.h"
+#include "controller/status.h"
 
 /* As a limit, the pod's CPU also throttles the runtime while it makes sandbox and container: at 10m that
  * takes about 4 s each. So the pod begins with START_CPU and is resized in place (KEP-1287; QoS class
@@ -101,16 +102,30 @@ static int set_security(struct json *container, const struct json *original)
     return bad;
 }
 
-static struct json *new_container(const struct json *original, const struct json *wish, const char *cpu)
+/* That of the root: a provider that is made again (persistence Node) pins the layers that the root lies on. */
+static int set_image(struct json *container, const struct json *original, const struct json *sci)
+{
+    const char *name = json_str_or(original, "name", "");
+    const char *pinned = pod_parts_pinned_image(sci, name), *made_with = pod_parts_instance_image(sci, name);
+    const char *policy = json_str(original, "imagePullPolicy");
+    int bad = json_set_str(container, "name", name);
+
+    if (pinned && (!policy || strcmp(policy, "Never") != 0))
+        policy = "IfNotPresent";
+    if (!made_with)
+        made_with = json_str_or(original, "image", "");
+    bad |= json_set_str(container, "image", pinned ? pinned : made_with);
+    return bad | json_set_str(container, "imagePullPolicy", policy);
+}
+
+static struct json *new_container(const struct json *original, const struct pod_request *q, const char *cpu)
 {
     _cleanup_json_ struct json *container = json_new_object();
     int bad = !container;
 
-    bad |= json_set_str(container, "name", json_str_or(original, "name", ""));
-    bad |= json_set_str(container, "image", json_str_or(original, "image", ""));
-    bad |= json_set_str(container, "imagePullPolicy", json_str(original, "imagePullPolicy"));
+    bad |= set_image(container, original, q->sci);
     bad |= json_append_str(json_ensure_array(container, "command"), POD_PAUSE);
-    bad |= set_resources(container, original, wish, cpu);
+    bad |= set_resources(container, original, json_at(q->sc, "spec.provider.resources"), cpu);
     bad |= set_security(container, original);
     bad |= pod_parts_add_mount(container);
     return bad ? NULL : take_ptr(container);
@@ -120,8 +135,9 @@ static struct json *new_container(const struct json *original, const struct json
  * (for ever) stands before all others, and those with a time are left out. */
 static int set_tolerations(struct json *spec, const struct pod_request *q)
 {
-    const struct json *sources[] = {
-            json_at(q->sc, "spec.provider.tolerations"), json_at(q->consumer, "spec.tolerations")};
+    const struct json *sources[] = {json_at(q->sc, "spec.provider.tolerations"),
+            q->consumer ? json_at(q->consumer, "spec.tolerations")
+                        : json_field(q->template->spec, "tolerations")};
     struct json *list = json_ensure_array(spec, "tolerations");
     struct json *ours = json_new_object();
     int bad = 0;
@@ -161,30 +177,71 @@ static int set_metadata(struct json *pod, const struct pod_request *q)
     return bad;
 }
 
+/* What was told of a sizeLimit that is watched, as its condition has it. */
+static const char *told_use(const struct json *sci)
+{
+    const struct json *written = status_condition(json_field(sci, "status"), SC_COND_WITHIN_LIMIT);
+    const char *status = json_str_or(written, "status", "");
+
+    if (!written || !json_str(sci, "spec.sizeLimit"))
+        return NULL;
+    return strcmp(status, "True") == 0    ? SC_USE_WITHIN
+           : strcmp(status, "False") == 0 ? SC_USE_EXCEEDED
+                                          : SC_USE_UNKNOWN;
+}
+
+/* "kept" from when RootfsIntact was written: the consumer has run on the root, so there must be one. */
+static struct json *provider_attributes(const struct pod_request *q)
+{
+    _cleanup_json_ struct json *a = pod_parts_attributes(q, SC_ROLE_PROVIDER);
+    bool kept = status_condition(json_field(q->sci, "status"), SC_COND_ROOTFS_INTACT) != NULL;
+    int bad = 0;
+
+    if (!a || !pod_parts_on_node(q->sci))
+        return take_ptr(a);
+    bad |= json_set_str(a, SC_ATTR_ROOT, kept ? SC_ROOT_KEPT : SC_ROOT_NEW);
+    bad |= json_set_str(a, SC_ATTR_SIZE_LIMIT, json_str(q->sci, "spec.sizeLimit"));
+    bad |= json_set_str(a, SC_ATTR_USE, told_use(q->sci));
+    return bad ? NULL : take_ptr(a);
+}
+
+/* Of two pods that both take more than they request, the kubelet evicts the one of lower priority first, then the one
+ * that takes more, which is the provider. So it has a class of its own, of the highest value there may be
+ * (10^9); only what begins with "system-" is above that (PriorityClass v1), and is taken over. */
+static int set_priority(struct json *spec, const struct pod_request *q)
+{
+    static const char reserved[] = "system-";
+    const char *wanted = json_str(q->template->spec, "priorityClassName");
+    bool above = wanted && strncmp(wanted, reserved, strlen(reserved)) == 0;
+
+    if (q->priority_class && q->priority_class[0] && !above)
+        wanted = q->priority_class;
+    return json_set_str(spec, "priorityClassName", wanted);
+}
+
 static int set_spec(struct json *spec, const struct pod_request *q)
 {
-    static const char *const taken[] = {
-            "serviceAccountName", "imagePullSecrets", "priorityClassName", "runtimeClassName"};
+    static const char *const taken[] = {"serviceAccountName", "imagePullSecrets", "runtimeClassName"};
     struct json *security = json_ensure_object(spec, "securityContext");
     struct json *seccomp = security ? json_ensure_object(security, "seccompProfile") : NULL;
     struct json *containers = json_ensure_array(spec, "containers");
     int bad = !seccomp;
 
     json_for_each (original, template_containers(q->template))
-        bad |= json_append(containers, new_container(original, json_at(q->sc, "spec.provider.resources"),
-                                               begins_larger(q) ? START_CPU : FINAL_CPU));
+        bad |= json_append(containers, new_container(original, q, begins_larger(q) ? START_CPU : FINAL_CPU));
     bad |= copy_identity(security, json_field(q->template->spec, "securityContext"));
     bad |= json_set_str(seccomp, "type", "RuntimeDefault");
     bad |= pod_parts_set_selinux(spec, q);
     bad |= set_tolerations(spec, q);
     for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
         bad |= pod_parts_copy(spec, taken[i], json_field(q->template->spec, taken[i]));
+    bad |= set_priority(spec, q);
     bad |= json_set_str(spec, "restartPolicy", "Never");
     bad |= json_set_bool(spec, "automountServiceAccountToken", false);
     bad |= json_set_bool(spec, "enableServiceLinks", false);
     bad |= json_set_int(spec, "terminationGracePeriodSeconds", template_grace(q->template) + EXTRA_GRACE);
     bad |= affinity_require(spec, &(struct placement){.node = q->node});
-    bad |= pod_parts_add_volume(spec, pod_parts_attributes(q, SC_ROLE_PROVIDER));
+    bad |= pod_parts_add_volume(spec, provider_attributes(q));
     return bad;
 }
 

@@ -8,7 +8,8 @@
 
 #include "controller/pod_parts.h"
 
-/* q->node and q->consumer must be set. -ENOMEM. */
+/* q->node must be set; without q->consumer (persistence Node, while it is stopped) the template's own tolerations
+ * are taken. -ENOMEM. */
 int provider_pod_build(const struct pod_request *q, struct json **ret) _must_check_;
 
 /* A provider that began larger than it need be: the merge patch of its `resize` subresource that brings it to

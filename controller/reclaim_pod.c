@@ -40,6 +40,7 @@ static struct json *attributes(const struct json *sci)
     bad |= json_set_str(a, SC_ATTR_INSTANCE, json_str_or(sci, "metadata.uid", ""));
     bad |= json_set_str(a, SC_ATTR_NAME, json_str_or(sci, "metadata.name", ""));
     bad |= json_set_str(a, SC_ATTR_NAMESPACE, json_str_or(sci, "metadata.namespace", ""));
+    bad |= pod_parts_set_persistence(a, sci);
     return bad ? NULL : take_ptr(a);
 }
 

@@ -5,12 +5,23 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/names.h"
+
 const struct json *status_condition(const struct json *status, const char *type)
 {
     json_for_each (condition, json_field(status, "conditions"))
         if (strcmp(json_str_or(condition, "type", ""), type) == 0)
             return condition;
     return NULL;
+}
+
+void status_remove_condition(struct json *status, const char *type)
+{
+    struct json *list = json_field(status, "conditions");
+
+    for (size_t i = json_len(list); i > 0; i--)
+        if (strcmp(json_str_or(json_index(list, i - 1), "type", ""), type) == 0)
+            json_remove_index(list, i - 1);
 }
 
 static struct json *find_or_add(struct json *status, const char *type)
@@ -46,6 +57,17 @@ int status_set_condition(struct json *status, const struct condition *c, usec_t 
     if (c->generation > 0)
         bad |= json_set_int(condition, "observedGeneration", c->generation);
     return bad ? -ENOMEM : 0;
+}
+
+bool status_may_run(const struct json *sci)
+{
+    static const char *const idle[] = {"", SC_PHASE_PENDING, SC_PHASE_STOPPED, SC_PHASE_FAILED};
+    const char *phase = json_str_or(sci, "status.phase", "");
+
+    for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
+        if (strcmp(phase, idle[i]) == 0)
+            return false;
+    return true;
 }
 
 /* Depth is that of a status: capped by the parser for the one, by our own code for the other. */

@@ -8,12 +8,15 @@
  */
 #include "controller/template.h"
 
-#include <openssl/sha.h>
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/hash/sha256.h"
 #include "common/names.h"
 #include "controller/template_check.h"
+
+/* Ten years: what is longer is as good as for ever, and must not overflow where it is counted in microseconds. */
+enum { GRACE_MAX = 10 * 365 * 24 * 3600 };
 
 static const char *const container_fields[] = {"args", "command", "env", "envFrom", "image",
         "imagePullPolicy", "lifecycle", "livenessProbe", "ports", "readinessProbe", "resizePolicy",
@@ -54,7 +57,7 @@ bool template_listed(const char *list, const char *word)
 static int hash_template(const struct json *sc, char ret[TEMPLATE_HASH_MAX])
 {
     _cleanup_buf_ struct buf text = BUF_INIT(LIMIT_API_OBJECT);
-    unsigned char digest[SHA256_DIGEST_LENGTH];
+    uint8_t digest[SHA256_SIZE];
     const struct json *template = json_at(sc, "spec.template");
     int r = 0;
 
@@ -65,9 +68,9 @@ static int hash_template(const struct json *sc, char ret[TEMPLATE_HASH_MAX])
     r = buf_printf(&text, "\n%s", json_str_or(sc, "spec.attach", "Pivot"));
     if (r < 0)
         return r;
-    SHA256((const unsigned char *)text.data, text.len, digest);
-    for (int i = 0; i < (TEMPLATE_HASH_MAX - 1) / 2; i++)
-        snprintf(ret + (size_t)2 * (size_t)i, 3, "%02x", digest[i]);
+    if (sha256(text.data, text.len, digest) < 0)
+        return -ENOMEM;
+    sha256_hex(digest, (TEMPLATE_HASH_MAX - 1) / 2, ret);
     return 0;
 }
 
@@ -187,5 +190,7 @@ int template_container_names(const struct template *t, bool read_only_only, stru
 
 int64_t template_grace(const struct template *t)
 {
-    return json_int_or(t->spec, "terminationGracePeriodSeconds", 30);
+    int64_t seconds = json_int_or(t->spec, "terminationGracePeriodSeconds", 30);
+
+    return seconds < 0 ? 1 : seconds > GRACE_MAX ? GRACE_MAX : seconds;
 }

@@ -10,7 +10,11 @@
 
 #include "common/base/limits.h"
 #include "common/names.h"
+#include "controller/quantity.h"
 #include "controller/template_volumes.h"
+
+/* A limit below this could not even hold the directories that an image's start makes. */
+#define SIZE_LIMIT_MIN MIB
 
 int template_check_form(const struct json *sc, struct err *err)
 {
@@ -133,13 +137,32 @@ static int check_chroot(const struct template *t, struct err *err)
     return 0;
 }
 
+static int check_persistence(const struct json *sc, struct err *err)
+{
+    const char *persistence = json_str_or(sc, "spec.rootfs.persistence", SC_PERSISTENCE_PROVIDER);
+    bool on_node = strcmp(persistence, SC_PERSISTENCE_NODE) == 0;
+    uint64_t bytes;
+    int r;
+
+    if (!on_node && strcmp(persistence, SC_PERSISTENCE_PROVIDER) != 0)
+        return err_say(err, EINVAL, "rootfs.persistence: %s is neither Provider nor Node", persistence);
+    r = quantity_bytes(sc, "spec.rootfs.sizeLimit", &bytes);
+    if (r == -ENOENT)
+        return 0;
+    if (!on_node)
+        return err_say(err, EINVAL,
+                "rootfs.sizeLimit goes with persistence: Node; a root of persistence Provider takes from its "
+                "node's ephemeral storage");
+    if (r < 0 || bytes < SIZE_LIMIT_MIN)
+        return err_say(err, EINVAL,
+                "rootfs.sizeLimit must be a size of at least 1Mi in bytes or with a suffix, such as 10Gi");
+    return 0;
+}
+
 static int check_provider(const struct json *sc, const struct template *t, struct err *err)
 {
     const struct json *selector = json_field(t->spec, "nodeSelector");
 
-    if (strcmp(json_str_or(sc, "spec.rootfs.persistence", "Provider"), "Provider") != 0)
-        return err_say(
-                err, EINVAL, "rootfs.persistence: Node is not available in this version; use Provider");
     json_for_each (wanted, json_at(sc, "spec.provider.nodeSelector")) {
         const char *key = json_key(wanted), *value = json_string(wanted);
         const char *other = json_string(json_field(selector, key));
@@ -166,6 +189,8 @@ int template_check(
         r = template_check_volumes(t, err);
     if (r == 0)
         r = check_chroot(t, err);
+    if (r == 0)
+        r = check_persistence(sc, err);
     if (r == 0)
         r = check_provider(sc, t, err);
     return r;

@@ -3,7 +3,7 @@
  * The event loop (loop.h): turns, and the life of a source.
  *
  * One turn: set the timerfd if the earliest instant has changed, epoll_wait, then the callbacks, in this
- * order: ready fds as epoll gave them; timers that are due, by instant; defers that were made before this
+ * order: the first look; ready fds as epoll gave them; timers that are due, by instant; defers that were made before this
  * turn. An answer and its deadline that arrive together are so seen in the order that favours the answer.
  * What a callback adds or arms runs in a later turn, so nothing starves the rest.
  *
@@ -282,6 +282,8 @@ int loop_turn(struct loop *loop, usec_t timeout)
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
     loop->depth++;
+    if (loop->first_look)
+        loop->first_look(loop->first_look_data);
     calls = dispatch_fds(loop, events, n);
     calls += dispatch_timers(loop);
     calls += dispatch_defers(loop);
@@ -289,6 +291,12 @@ int loop_turn(struct loop *loop, usec_t timeout)
     if (loop->depth == 0)
         free_removed(loop);
     return calls;
+}
+
+void loop_set_first_look(struct loop *loop, void (*fn)(void *data), void *data)
+{
+    loop->first_look = fn;
+    loop->first_look_data = data;
 }
 
 void loop_stop(struct loop *loop, int code)

@@ -50,8 +50,13 @@ bool loop_stopped(const struct loop *loop);
 /* One turn, waiting at most `timeout` (0: do not wait). Returns the number of callbacks made, or a negative
  * errno when epoll itself fails. For tests and for the few synchronous waits at start: those end on
  * loop_stopped too, since a stopped loop makes no more turns (0 at once). Callbacks of one turn are made in
- * this order: ready fds, timers by their instant, defers. */
+ * this order: the first look, ready fds, timers by their instant, defers. */
 int loop_turn(struct loop *loop, usec_t timeout);
+
+/* fn is called in each turn before everything else, for what must be known first when the process was stopped
+ * or the machine asleep: what came in meanwhile is else seen before the timers that went off meanwhile. It may
+ * stop the loop; it costs every turn, so it only compares clocks. One a loop; NULL: none. */
+void loop_set_first_look(struct loop *loop, void (*fn)(void *data), void *data);
 
 /* For all loop_add_ functions: 0, or -ENOMEM, or what epoll_ctl(2) says (-EEXIST: this fd has a source
  * already; -EPERM: a regular file, which is always ready). The name is copied. ret_src may be NULL where

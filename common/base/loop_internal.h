@@ -53,6 +53,8 @@ struct loop {
     int timerfd;
     bool stopped;
     int code;
+    void (*first_look)(void *data);
+    void *first_look_data;
     unsigned int depth; /* of turns under way; removed sources are freed when it is 0 */
 
     struct list sources;

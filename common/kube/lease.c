@@ -4,7 +4,7 @@
  *
  *   WAITING   a reflector shows the record; it is judged when it changes and when it would have expired
  *   TAKING    create or patch under way; the patch tests that the version is the one that was judged
- *   HELD      renewed by a JSON patch that tests the holder, every renew_every; the reflector is gone
+ *   HELD      renewed by a JSON patch that tests the holder, every half deadline; the reflector is gone
  *   GIVING    the last patch, or nothing, is under way; then `released` is called
  *   ENDED     lost, or given back
  *
@@ -31,7 +31,8 @@ struct kube_lease {
     struct loop_source *deadline; /* HELD: when it is lost */
     struct json *seen; /* the spec judged last ... */
     usec_t seen_since; /* ... and when it was first seen so */
-    usec_t sent;
+    usec_t sent, sent_boottime; /* the last request, on CLOCK_MONOTONIC and on CLOCK_BOOTTIME */
+    usec_t held_until, held_until_boottime; /* HELD: the deadline, on both */
     struct err trouble; /* why the last renewal failed */
     void (*released)(void *user);
     void *released_user;
@@ -46,6 +47,7 @@ struct kube_lease *kube_lease_free(struct kube_lease *lease)
     (void)kube_call_cancel(lease->call);
     (void)kube_reflector_free(lease->reflector);
     (void)kube_store_free(lease->store);
+    loop_set_first_look(kube_client_loop(lease->config.client), NULL, NULL);
     (void)loop_remove(lease->timer);
     (void)loop_remove(lease->deadline);
     (void)json_free(lease->seen);
@@ -72,6 +74,11 @@ static struct lease_writer writer_of(const struct kube_lease *lease)
     };
 }
 
+static usec_t renew_every(const struct kube_lease *lease)
+{
+    return lease->config.renew_deadline / 2;
+}
+
 /* Sends the body, which is consumed. NULL: it could not be made. */
 static int send(
         struct kube_lease *lease, enum kube_verb verb, struct json *body, kube_done_fn done, struct err *err)
@@ -83,7 +90,7 @@ static int send(
             .namespace = lease->config.namespace,
             .name = verb == KUBE_CREATE ? NULL : lease->config.name,
             .body = mine,
-            .timeout = lease->config.renew_deadline / 2,
+            .timeout = renew_every(lease),
             .done = done,
             .user = lease,
     };
@@ -91,6 +98,7 @@ static int send(
     if (!mine)
         return err_set(err, ENOMEM, "lease %s", lease->config.name);
     lease->sent = clock_monotonic();
+    lease->sent_boottime = clock_boottime();
     return kube_request_start(lease->config.client, &request, &lease->call, err);
 }
 
@@ -116,24 +124,44 @@ static void lose(struct kube_lease *lease, const char *why)
     lease->config.lost(why, lease->config.user);
 }
 
-static void on_deadline(struct loop_source *src, usec_t now, void *data)
+static bool is_over(const struct kube_lease *lease)
 {
-    struct kube_lease *lease = data;
+    return clock_monotonic() >= lease->held_until || clock_boottime() >= lease->held_until_boottime;
+}
+
+static void miss_deadline(struct kube_lease *lease)
+{
     struct err err = ERR_INIT;
 
-    (void)src;
-    (void)now;
     (void)err_say(&err, ETIMEDOUT, "the lease could not be renewed in time%s%s",
             lease->trouble.code ? ": " : "", lease->trouble.code ? err_text(&lease->trouble) : "");
     lose(lease, err_text(&err));
+}
+
+static void on_deadline(struct loop_source *src, usec_t now, void *data)
+{
+    (void)src;
+    (void)now;
+    miss_deadline(data);
+}
+
+/* Before each turn of the loop. */
+static void first_look(void *data)
+{
+    struct kube_lease *lease = data;
+
+    if (lease->state == HELD && is_over(lease))
+        miss_deadline(lease);
 }
 
 /* Counts from when the request was sent, not from its answer. */
 static void set_deadline(struct kube_lease *lease)
 {
     err_clear(&lease->trouble);
-    (void)loop_timer_set(lease->deadline, usec_add(lease->sent, lease->config.renew_deadline));
-    (void)loop_timer_set(lease->timer, usec_add(lease->sent, lease->config.renew_every));
+    lease->held_until = usec_add(lease->sent, lease->config.renew_deadline);
+    lease->held_until_boottime = usec_add(lease->sent_boottime, lease->config.renew_deadline);
+    (void)loop_timer_set(lease->deadline, lease->held_until);
+    (void)loop_timer_set(lease->timer, usec_add(lease->sent, renew_every(lease)));
 }
 
 static void on_renewed(struct kube_result *result, void *user)
@@ -143,9 +171,10 @@ static void on_renewed(struct kube_result *result, void *user)
     lease->call = NULL;
     if (result->code == 0) {
         set_deadline(lease);
-    } else if (result->http == 422 || result->http == 404) {
+    } else if (result->http == 422 || result->code == -ENOENT) {
         /* The patch's test failed, or the record is gone: it is not ours any more. */
-        lose(lease, result->http == 404 ? "the lease has been deleted" : "another candidate holds the lease");
+        lose(lease,
+                result->code == -ENOENT ? "the lease has been deleted" : "another candidate holds the lease");
     } else {
         err_clear(&lease->trouble);
         (void)err_say(&lease->trouble, -result->code, "%s", result->message);
@@ -176,12 +205,17 @@ static void on_taken(struct kube_result *result, void *user)
     lease->call = NULL;
     lease->state = WAITING;
     if (result->code == 0) {
+        set_deadline(lease);
+        if (is_over(lease)) { /* we were stopped meanwhile: another may have it again */
+            (void)loop_timer_set(lease->deadline, USEC_INFINITY);
+            (void)loop_timer_in(lease->timer, lease->config.retry_period);
+            return;
+        }
         lease->state = HELD;
         stop_watching(lease);
-        set_deadline(lease);
         lease->config.acquired(lease->config.user);
     } else if (result->code == -EEXIST || result->code == -ESTALE || result->http == 422 ||
-               result->http == 404) {
+               result->code == -ENOENT) {
         /* Another was first (422: the patch's test failed), or the record is gone: the watch tells. */
         (void)loop_timer_in(lease->timer, lease->config.retry_period);
     } else {
@@ -193,7 +227,6 @@ static void take(struct kube_lease *lease, const struct json *record)
 {
     const struct lease_writer w = writer_of(lease);
     struct err err = ERR_INIT;
-
     int r;
 
     lease->state = TAKING;
@@ -332,6 +365,7 @@ static int start(struct kube_lease *lease, struct err *err)
     }
     if (r < 0)
         return err_set(err, r, "lease %s", lease->config.name);
+    loop_set_first_look(loop, first_look, lease);
     reflector.store = lease->store;
     reflector.field_selector = selector;
     return kube_reflector_new(&reflector, &lease->reflector, err);
@@ -355,13 +389,15 @@ int kube_lease_new(const struct kube_lease_config *config, struct kube_lease **r
     lease->config.identity = strdup(config->identity);
     lease->config.duration = or_seconds(config->duration, 15);
     lease->config.renew_deadline = or_seconds(config->renew_deadline, 10);
-    lease->config.renew_every = or_seconds(config->renew_every, 5);
     lease->config.retry_period = or_seconds(config->retry_period, 2);
     if (!lease->config.namespace || !lease->config.name || !lease->config.identity)
         return err_set(err, ENOMEM, "lease %s", config->name);
     if (lease->config.renew_deadline >= lease->config.duration ||
-            lease->config.renew_every >= lease->config.renew_deadline)
-        return err_say(err, EINVAL, "lease %s: it must hold that renew_every < renew_deadline < duration",
+            lease->config.retry_period > renew_every(lease))
+        return err_say(err, EINVAL,
+                "lease %s: the renew deadline must be shorter than the duration, and the retry period at "
+                "most "
+                "half of the deadline",
                 config->name);
     r = start(lease, err);
     if (r < 0)

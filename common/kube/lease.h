@@ -2,12 +2,16 @@
 /*
  * Leader election by a coordination.k8s.io/v1 Lease.
  *
- * No clock of another machine is believed: a candidate takes over when it has seen the record unchanged for
- * the whole lease duration on its own clock. The leader renews by its own timer, tries again every retry
- * period when that fails, and gives up (on_lost) when the renew deadline has passed since the last success,
- * which is earlier than any candidate may take over. A candidate watches the Lease, so that a released one is
- * taken at once and waiting costs nothing. There is no fencing: writes that were sent before on_lost may
- * still arrive (DESIGN.md: every write has a precondition or can be repeated).
+ * No clock of another machine is believed, and no wall clock: a candidate takes over when it has seen the
+ * record unchanged for the whole lease duration (that of the record) on its own CLOCK_MONOTONIC. The leader
+ * renews when half of the renew deadline has passed, tries again every retry period when that fails, and gives
+ * up (on_lost) when the renew deadline has passed since it sent the last renewal that succeeded, by
+ * CLOCK_MONOTONIC or CLOCK_BOOTTIME, whichever says so first: that is earlier than any candidate may take over,
+ * also when the machine slept. A leader that was stopped (SIGSTOP, a frozen cgroup, a sleeping machine) learns
+ * it before anything that came in meanwhile is looked at (loop_set_first_look), so it sends no write.
+ * A candidate watches the Lease, so that a released one is taken at once and waiting costs nothing. What was
+ * sent before on_lost may still arrive, and a process can be stopped between that look and the write: so every
+ * write of a leader has a precondition or can be repeated.
  */
 #pragma once
 
@@ -22,8 +26,7 @@ struct kube_lease_config {
     const char *identity; /* differs from every other candidate's: pod name and a random part */
     usec_t duration; /* 0: 15 s. Whole seconds */
     usec_t renew_deadline; /* 0: 10 s */
-    usec_t renew_every; /* 0: 5 s */
-    usec_t retry_period; /* 0: 2 s */
+    usec_t retry_period; /* 0: 2 s; at most half of the renew deadline */
     void (*acquired)(void *user);
     void (*lost)(const char *why, void *user); /* only after acquired; stop acting at once, best by ending */
     void (*failed)(const char *why, void *user); /* an attempt failed and is repeated. May be NULL */

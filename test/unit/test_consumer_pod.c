@@ -6,7 +6,7 @@
 
 static struct json *build(const char *spec, const char *node, const char *provider_status)
 {
-    struct json *sc = lit("{'metadata':{'name':'box','namespace':'ns'}}");
+    struct json *sc = lit("{'metadata':{'name':'box','namespace':'ns','generation':4}}");
     struct json *sci =
             lit("{'metadata':{'name':'box','namespace':'ns','uid':'u1'},'spec':{'containers':['main'],"
                 "'images':['first:1']}}");
@@ -85,6 +85,30 @@ Test(consumer_pod, probes_and_hooks)
     expect_words(
             json_at(pod, "spec.containers[0].lifecycle.postStart.exec.command"), WORDS(EXECWRAP, "ready"));
     json_free(pod);
+}
+
+Test(consumer_pod, says_which_spec_it_was_made_for)
+{
+    static const struct {
+        const char *pod;
+        int64_t want;
+    } cases[] = {
+            {"{}", 0},
+            {"{'metadata':{'annotations':{'" SC_ANNOTATION_GENERATION "':'7'}}}", 7},
+            {"{'metadata':{'annotations':{'" SC_ANNOTATION_GENERATION "':'-7'}}}", 0},
+            {"{'metadata':{'annotations':{'" SC_ANNOTATION_GENERATION "':7}}}", 0},
+    };
+    struct json *pod = build("{'template':{'metadata':{'annotations':{'" SC_ANNOTATION_GENERATION
+                             "':'999'}},'spec':{'image':'x'}}}",
+            NULL, NULL);
+
+    cr_assert_eq(pod_made_for(pod), 4, "a template cannot change it");
+    json_free(pod);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        pod = lit(cases[i].pod);
+        cr_assert_eq(pod_made_for(pod), cases[i].want, "%s", cases[i].pod);
+        json_free(pod);
+    }
 }
 
 Test(consumer_pod, volume_root_and_init_containers)

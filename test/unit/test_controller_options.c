@@ -19,7 +19,8 @@ Test(options, understood)
 {
     struct options o;
     struct err err = ERR_INIT;
-    char image[] = "--reclaim-image=x:1", port[] = "--health-port=8081", level[] = "--log-level=debug";
+    char image[] = "--reclaim-image=x:1", port[] = "--health-port=8081", level[] = "--log-level=debug",
+         class[] = "--provider-priority-class=last";
 
     cr_assert_eq(parse(&o, &err, image, port), 0, "%s", err_text(&err));
     cr_assert_str_eq(o.reclaim_image, "x:1");
@@ -27,6 +28,9 @@ Test(options, understood)
     cr_assert(!o.leader_elect);
     cr_assert_eq(parse(&o, &err, image, level), 0);
     cr_assert_eq(o.log_level, LOG_LEVEL_DEBUG);
+    cr_assert_str_eq(o.provider_priority_class, "");
+    cr_assert_eq(parse(&o, &err, image, class), 0);
+    cr_assert_str_eq(o.provider_priority_class, "last");
 }
 
 Test(options, refused)
@@ -44,6 +48,41 @@ Test(options, refused)
         free(bad[i]);
     }
     cr_assert_eq(parse(&o, NULL, NULL, NULL), -EINVAL, "it cannot run without knowing its own image");
+}
+
+Test(options, lease_times)
+{
+    static const struct {
+        const char *a, *b;
+        int want;
+    } cases[] = {
+            {"--lease-duration=60", "--lease-renew-deadline=50", 0},
+            {"--lease-renew-deadline=4", "--lease-retry-period=2", 0},
+            {"--lease-renew-deadline=14", NULL, 0},
+            {"--lease-renew-deadline=15", NULL, -EINVAL},
+            {"--lease-duration=10", NULL, -EINVAL},
+            {"--lease-retry-period=6", NULL, -EINVAL},
+            {"--lease-retry-period=5", NULL, 0},
+            {"--lease-renew-deadline=3", NULL, -EINVAL},
+            {"--lease-duration=3601", NULL, -EINVAL},
+            {"--lease-retry-period=0", NULL, -EINVAL},
+            {"--lease-duration=1m", NULL, -EINVAL},
+            {"--lease-duration=", NULL, -EINVAL},
+    };
+    char name[] = "sc-controller", image[] = "--reclaim-image=x:1";
+    struct options o;
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct err err = ERR_INIT;
+        char *argv[] = {name, image, (char *)(uintptr_t)cases[i].a, (char *)(uintptr_t)cases[i].b, NULL};
+
+        cr_expect_eq(options_parse(cases[i].b ? 4 : 3, argv, &o, &err), cases[i].want, "%s", cases[i].a);
+        cr_expect(cases[i].want == 0 || strstr(err_text(&err), "--lease-"), "%s", err_text(&err));
+    }
+    cr_assert_eq(parse(&o, NULL, image, NULL), 0);
+    cr_assert_eq(o.lease_duration, 15 * USEC_PER_SEC);
+    cr_assert_eq(o.lease_renew_deadline, 10 * USEC_PER_SEC);
+    cr_assert_eq(o.lease_retry_period, 2 * USEC_PER_SEC);
 }
 
 Test(apply, outcomes)

@@ -382,51 +382,6 @@ Test(plan, deleted_consumer_comes_back)
     world_free(&w);
 }
 
-Test(plan, forced_deletion_is_not_stopped_before_the_grace_period_and_is_reclaimed)
-{
-    struct world w;
-
-    world_init(&w, BOX);
-    world_run(&w);
-    world_spec(&w, "{'running':false}");
-    pod_gone(&w, &w.consumer, true);
-    world_wait(&w, 20 * USEC_PER_SEC);
-    cr_assert_str_neq(phase(&w), "Stopped");
-    world_wait(&w, 20 * USEC_PER_SEC);
-    cr_assert_str_eq(phase(&w), "Stopped");
-    world_restart(&w);
-    delete_object(&w, &w.sc);
-    world_settle(&w);
-    pod_finishes(&w, &w.provider);
-    world_settle(&w);
-    cr_assert_not_null(w.reclaim, "what went unseen must be asked for, also after a restart");
-    cr_assert_str_eq(json_str(w.reclaim, "spec.nodeName"), "node-a");
-    world_wait(&w, 60 * USEC_PER_SEC);
-    cr_assert_not_null(w.sci);
-    pod_ends(&w, w.reclaim, 0);
-    world_settle(&w);
-    cr_assert(!w.reclaim && !w.sci && !w.sc);
-    world_free(&w);
-}
-
-Test(plan, node_that_is_gone_needs_no_reclaim)
-{
-    struct world w;
-
-    world_init(&w, BOX);
-    world_run(&w);
-    w.node = NODE_GONE;
-    delete_object(&w, &w.sc);
-    world_settle(&w);
-    pod_gone(&w, &w.consumer, true);
-    world_settle(&w);
-    pod_gone(&w, &w.provider, true);
-    world_settle(&w);
-    cr_assert(!w.sci && !w.sc);
-    cr_assert_eq(w.made[ACT_RECLAIM_CREATE], 0);
-    world_free(&w);
-}
-
 Test(plan, a_run_that_ends_is_kept_until_stopped)
 {
     struct world w;
@@ -489,6 +444,23 @@ Test(plan, consumer_that_waits_out_a_back_off_is_replaced_once)
     pod_placed(&w, w.consumer, "node-a");
     world_wait(&w, 600 * USEC_PER_SEC);
     cr_assert_eq(w.made[ACT_CONSUMER_DELETE], 1);
+    world_free(&w);
+}
+
+Test(plan, consumer_whose_hook_may_be_running_is_not_replaced)
+{
+    struct world w;
+
+    world_init(&w, "{'running':true,'template':{'spec':{'image':'debian:12','lifecycle':"
+                   "{'postStart':{'sleep':{'seconds':20}}}}}}");
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    pod_placed(&w, w.provider, "node-a");
+    world_wait(&w, 120 * USEC_PER_SEC);
+    pod_runs(&w, w.provider);
+    world_wait(&w, 60 * USEC_PER_SEC);
+    cr_assert_null(json_str(w.consumer, "metadata.deletionTimestamp"), "its process may run");
     world_free(&w);
 }
 

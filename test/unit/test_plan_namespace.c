@@ -45,3 +45,21 @@ Test(plan_namespace, namespace_that_came_back_is_noticed_within_a_minute)
     cr_assert_str_eq(condition_text(w.sc, "RootfsIntact", "status"), "False");
     world_free(&w);
 }
+
+/* --cascade=orphan, or the reference edited away: what is not ours any more is left alone, and holds nothing. */
+Test(plan_namespace, deletion_of_one_whose_instance_was_taken_from_it)
+{
+    struct world w;
+
+    world_init(&w, BOX);
+    world_run(&w);
+    json_remove(json_field(w.sci, "metadata"), "ownerReferences");
+    touch(&w, w.sci);
+    world_settle(&w);
+    cr_assert_str_eq(condition_text(w.sc, "Ready", "reason"), "NameConflict");
+    delete_object(&w, &w.sc);
+    world_wait(&w, 60 * USEC_PER_SEC);
+    cr_assert_null(w.sc, "its deletion hangs");
+    cr_assert(w.sci && w.consumer && w.provider);
+    world_free(&w);
+}

@@ -172,3 +172,41 @@ Test(plan_provider, a_server_without_resize_is_asked_once)
     cr_assert_eq(apply_outcome(ACT_CONSUMER_DELETE, &missing), APPLY_DONE);
     cr_assert_eq(apply_outcome(ACT_SC_STATUS, &missing), APPLY_CONFLICT);
 }
+
+Test(plan_provider, a_node_without_resize_is_asked_once)
+{
+    const struct kube_result never = {.code = -EINVAL,
+            .reason = "Invalid",
+            .message = "spec: Forbidden: Pod running on node without support for resize"};
+    const struct kube_result refused = {.code = -EINVAL, .reason = "Invalid", .message = "spec: Forbidden"};
+
+    cr_assert_eq(apply_outcome(ACT_PROVIDER_RESIZE, &never), APPLY_DONE);
+    cr_assert_eq(apply_outcome(ACT_PROVIDER_RESIZE, &refused), APPLY_REFUSED);
+    cr_assert_eq(apply_outcome(ACT_CONSUMER_CREATE, &never), APPLY_REFUSED);
+}
+
+/* A namespace whose quota admits no pod of our class, or a cluster without it: rather a provider of the template's own. */
+Test(plan_provider, refused_priority_class_is_left_out)
+{
+    struct world w;
+
+    world_init(&w, "{'running':true,'template':{'spec':{'image':'x','priorityClassName':'mine'}}}");
+    w.config.provider_priority_class = "ours";
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    w.refuse = ACT_PROVIDER_CREATE;
+    w.refusal = "exceeded quota: pods=0";
+    world_settle(&w);
+    w.refuse = ACT_KINDS;
+    world_wait(&w, 3 * USEC_PER_SEC);
+    cr_assert_str_eq(
+            json_str_or(w.provider, "spec.priorityClassName", ""), "ours", "given up for another reason");
+    pod_gone(&w, &w.provider, true);
+    w.refuse = ACT_PROVIDER_CREATE;
+    w.refusal = "no PriorityClass with name ours was found";
+    world_settle(&w);
+    w.refuse = ACT_KINDS;
+    world_wait(&w, 3 * USEC_PER_SEC);
+    cr_assert_str_eq(json_str_or(w.provider, "spec.priorityClassName", ""), "mine");
+    world_free(&w);
+}

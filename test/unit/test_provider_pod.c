@@ -3,7 +3,7 @@
 #include "controller/provider_pod.h"
 #include "test/unit/world.h"
 
-static struct json *build(const char *spec, const char *consumer_spec)
+static struct json *build_with(const char *spec, const char *consumer_spec, const char *class)
 {
     struct json *sc = lit("{'metadata':{'name':'box','namespace':'ns'}}");
     struct json *sci = lit("{'metadata':{'name':'box','namespace':'ns','uid':'u1'}}");
@@ -12,13 +12,44 @@ static struct json *build(const char *spec, const char *consumer_spec)
     struct template t = {0};
     struct err err = ERR_INIT;
     struct json *pod = NULL;
-    struct pod_request q = {.sc = sc, .sci = sci, .template = &t, .node = "node-a", .consumer = consumer};
+    struct pod_request q = {.sc = sc,
+            .sci = sci,
+            .template = &t,
+            .node = "node-a",
+            .consumer = consumer,
+            .priority_class = class};
 
     json_set(sc, "spec", lit(spec));
     json_set(consumer, "spec", lit(consumer_spec));
     cr_assert_eq(template_parse(sc, &rules, &t, &err), 0, "%s", err_text(&err));
     cr_assert_eq(provider_pod_build(&q, &pod), 0);
     return pod;
+}
+
+static struct json *build(const char *spec, const char *consumer_spec)
+{
+    return build_with(spec, consumer_spec, NULL);
+}
+
+Test(provider_pod, priority)
+{
+    static const struct {
+        const char *spec, *ours, *want;
+    } cases[] = {
+            {"{'template':{'spec':{'image':'x'}}}", "ours", "ours"},
+            {"{'template':{'spec':{'image':'x','priorityClassName':'high'}}}", "ours", "ours"},
+            {"{'template':{'spec':{'image':'x','priorityClassName':'system-node-critical'}}}", "ours",
+                    "system-node-critical"},
+            {"{'template':{'spec':{'image':'x','priorityClassName':'high'}}}", "", "high"},
+            {"{'template':{'spec':{'image':'x'}}}", NULL, ""},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct json *pod = build_with(cases[i].spec, "{}", cases[i].ours);
+
+        cr_assert_str_eq(json_str_or(pod, "spec.priorityClassName", ""), cases[i].want, "case %zu", i);
+        json_free(pod);
+    }
 }
 
 Test(provider_pod, shape)

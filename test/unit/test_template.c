@@ -125,7 +125,13 @@ Test(template, refusals)
             {"{'attach':'Chroot','template':{'spec':{'image':'x','securityContext':{'runAsUser':1,"
              "'allowPrivilegeEscalation':false}}}}",
                     "attach: Pivot"},
-            {"{'rootfs':{'persistence':'Node'},'template':{'spec':{'image':'x'}}}", "persistence"},
+            {"{'rootfs':{'persistence':'Else'},'template':{'spec':{'image':'x'}}}",
+                    "neither Provider nor Node"},
+            {"{'rootfs':{'sizeLimit':'1Gi'},'template':{'spec':{'image':'x'}}}", "persistence: Node"},
+            {"{'rootfs':{'persistence':'Node','sizeLimit':'1Mb'},'template':{'spec':{'image':'x'}}}",
+                    "such as 10Gi"},
+            {"{'rootfs':{'persistence':'Node','sizeLimit':1048575},'template':{'spec':{'image':'x'}}}",
+                    "at least 1Mi"},
             {"{'provider':{'nodeSelector':{'z':'1'}},'template':{'spec':{'image':'x','nodeSelector':{'z':'2'}"
              "}}}",
                     "one node"},

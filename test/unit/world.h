@@ -86,8 +86,12 @@ static inline void admit(struct world *w, struct json *object)
     json_set_int(metadata, "generation", 1);
     stamp(w, metadata, "creationTimestamp");
     touch(w, object);
-    if (strcmp(json_str_or(object, "kind", ""), "Pod") == 0)
-        json_set_str(json_ensure_object(object, "status"), "phase", "Pending");
+    if (strcmp(json_str_or(object, "kind", ""), "Pod") != 0)
+        return;
+    json_set_str(json_ensure_object(object, "status"), "phase", "Pending");
+    json_for_each (container, json_at(object, "spec.containers"))
+        if (!json_field(container, "imagePullPolicy"))
+            json_set_str(container, "imagePullPolicy", "IfNotPresent");
 }
 
 /* spec is the whole spec of the SC. */
@@ -355,8 +359,7 @@ static inline bool world_turn(struct world *w)
     }
     if (p.ask_node[0]) {
         w->asked_node = true;
-        w->memory.node = w->node;
-        w->memory.node_at = w->now;
+        memory_node_answered(&w->memory, w->node, w->now);
     }
     for (size_t i = 0; i < p.n && !p.ask_namespace && !p.ask_node[0]; i++) {
         w->writes++;
