@@ -75,6 +75,9 @@ command_controller_manager() {
         --root-ca-file="$pki/ca.crt" --cluster-signing-cert-file="$pki/ca.crt"
         --cluster-signing-key-file="$pki/ca.key" --kube-api-qps=200 --kube-api-burst=400
         --flex-volume-plugin-dir=/var/lib/kubelet/volume-plugins)
+    if [ -n "${STOPPABLE_NODE_GRACE:-}" ]; then
+        COMMAND+=(--node-monitor-grace-period="$STOPPABLE_NODE_GRACE" --node-monitor-period=1s)
+    fi
 }
 
 # write_configs NODE: everything in nodes/NODE/cfg.

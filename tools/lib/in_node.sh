@@ -24,11 +24,15 @@ node_mounts() {
     mount --bind "$3" $NODE_RUN/bin
     mount --bind "$1" $NODE_RUN/state
     mount --bind "$2" $NODE_RUN/pki
-    mkdir -p "$1"/var/{cache,lib,log,spool,tmp} "$1"/var/lib/{kubelet,containerd,etcd,stoppablecontainer}
-    chmod 1777 "$1/var/tmp"
-    ln -sfn /run "$1/var/run"
-    ln -sfn /run/lock "$1/var/lock"
-    mount --bind "$1/var" /var
+    if [ -e "$1/disk" ]; then mount -o loop "$1/disk" /var; else mount --bind "$1/var" /var; fi
+    mkdir -p /var/{cache,lib,log,spool,tmp} /var/lib/{kubelet,containerd,etcd,stoppablecontainer}
+    chmod 1777 /var/tmp
+    ln -sfn /run /var/run
+    ln -sfn /run/lock /var/lock
+    if [ -e $NODE_RUN/state/disk ]; then # a disk that may become full: the cluster's state must not be on it
+        mkdir -p $NODE_RUN/state/etcd
+        mount --bind $NODE_RUN/state/etcd /var/lib/etcd
+    fi
     mount -t tmpfs -o mode=1777,nosuid,nodev tmp /tmp
     node_own_sysctls
 }
@@ -71,8 +75,9 @@ node_own_sysctls() {
 node_network() {
     set -e
     ip link set lo up
-    ip addr add "$1/24" dev eth0
+    ip addr add "$1/32" dev eth0
     ip link set eth0 up
+    ip route add "$2" dev eth0 src "$1"
     ip route add default via "$2"
     echo 1 >/proc/sys/net/ipv4/ip_forward
     # Where the kernel has bridge netfilter, answers of a Service to a pod on the same bridge need it.
@@ -80,6 +85,37 @@ node_network() {
         echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
     fi
 }
+
+# node_link INTERFACE ADDRESS PEER POD-NETWORK: this end of the wire to another node. It has the node's address too:
+# what is translated on its way out (CNI's ipMasq) needs one there.
+node_link() {
+    set -e
+    ip addr add "$2/32" dev "$1"
+    ip link set "$1" up
+    ip route add "$3" dev "$1" src "$2"
+    ip route add "$4" via "$3" dev "$1" onlink src "$2"
+}
+
+# node_cut: what comes or goes on any wire is dropped, as when all cables are pulled.
+node_cut() {
+    nft -f - <<'NFT'
+table inet sc_cut {
+    chain from {
+        type filter hook prerouting priority raw
+        iifname "eth0" drop
+        iifname "to-*" drop
+    }
+    chain to {
+        type filter hook postrouting priority raw
+        oifname "eth0" drop
+        oifname "to-*" drop
+    }
+}
+NFT
+}
+
+node_is_cut() { nft list table inet sc_cut >/dev/null 2>&1; }
+node_heal() { ! node_is_cut || nft delete table inet sc_cut; }
 
 # component_start NAME COMMAND...: starts a daemon unless it runs, as a child of the node's process 1.
 component_start() {

@@ -11,6 +11,15 @@ node_dir() { printf '%s/nodes/%s\n' "$STATE" "$1"; }
 node_init_pid() { stamped_pid "$(node_dir "$1")/init"; }
 node_is_on() { node_init_pid "$1" >/dev/null; }
 
+# nodes_known: the names of the cluster's nodes: node1, and what has a directory or, of a killed cluster whose
+# directories are gone, cgroups.
+nodes_known() {
+    local path
+    { echo node1 && for path in "$STATE"/nodes/node* /sys/fs/cgroup{,/*}/"stoppablecontainer-$CLUSTER_ID-node"*; do
+        [ ! -d "$path" ] || grep -oE 'node[0-9]+' <<<"${path##*-}"
+    done; } | grep -oE 'node[0-9]+$' | sort -uV
+}
+
 # node_enter NODE COMMAND...: becomes COMMAND in the node's namespaces, directory / .
 node_enter() {
     local pid
@@ -50,17 +59,28 @@ node_mounts_are_apart() {
     [ -z "$shared" ]
 }
 
+# node_disk NODE: gives a new node a disk of its own, of STOPPABLE_NODE_DISK. in_node.sh mounts it
+# by a loop device that goes with its mount, which goes with the node.
+node_disk() {
+    mkdir -p "$(node_dir "$1")"
+    if ! truncate -s "$STOPPABLE_NODE_DISK" "$(node_dir "$1")/disk" ||
+        ! mkfs.ext4 -q -m 0 "$(node_dir "$1")/disk"; then
+        die "no disk of $STOPPABLE_NODE_DISK could be made for $1"
+    fi
+}
+
 # node_on NODE: switches the node on, on the disk that it has.
 node_on() {
     local dir
     dir=$(node_dir "$1")
     mkdir -p "$dir"/{cfg,log,var}
+    rm -f "$dir/off"
     node_launch "$1"
     cgroup_settle "$1"
     in_node "$1" node_mounts "$dir" "$STATE/pki" "$BIN" || die "the mounts of $1 could not be made"
     node_mounts_are_apart "$1" ||
         die "mounts of $1 share propagation with this machine's, which must never be" "tools/cluster down"
-    network_attach "$1" "$(node_init_pid "$1")"
+    network_attach "$1"
 }
 
 kill_pids() {
