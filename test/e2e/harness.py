@@ -54,9 +54,9 @@ def kubectl(*args, **more):
     return run([CLUSTER, "kubectl", *args], **more)
 
 
-def node(*argv, **more):
-    """Runs a program in the node's namespaces."""
-    return run([CLUSTER, "node-exec", *argv], **more)
+def node(*argv, on="node1", **more):
+    """Runs a program in a node's namespaces."""
+    return run([CLUSTER, "node-exec", "--node", on, *argv], **more)
 
 
 def expect(condition, text):
@@ -169,12 +169,12 @@ class Namespace:
     def instance_uid(self, name):
         return self.get("stci/" + name)["metadata"]["uid"]
 
-    def node_traces(self, uids=()):
+    def node_traces(self, uids=(), on="node1"):
         """What the node still holds of this namespace's instances, as text; empty when clean."""
         found = []
-        listing = node("find", STATE, "-xdev", "-mindepth", "2", "-maxdepth", "3").stdout.splitlines()
-        mounts = node("cat", "/proc/self/mountinfo").stdout.splitlines()
-        journals = node("sh", "-c", "grep -l '\"%s\"' %s/volumes/*.json 2>/dev/null; true" % (self.name, STATE)).stdout.split()
+        listing = node("find", STATE, "-xdev", "-mindepth", "2", "-maxdepth", "3", on=on).stdout.splitlines()
+        mounts = node("cat", "/proc/self/mountinfo", on=on).stdout.splitlines()
+        journals = node("sh", "-c", "grep -l '\"%s\"' %s/volumes/*.json 2>/dev/null; true" % (self.name, STATE), on=on).stdout.split()
         for uid in uids:
             found += [line for line in listing + mounts if uid in line]
         return "\n".join(found + journals)
@@ -182,6 +182,38 @@ class Namespace:
     def remove(self):
         kubectl("delete", "namespace", self.name, "--timeout=%ds" % (2 * WAIT), "--ignore-not-found", timeout=3 * WAIT)
         eventually(lambda: "node clean of %s: %s" % (self.name, self.node_traces()), lambda: not self.node_traces(), 30)
+
+
+def agents_that_can_answer():
+    """Not those on nodes that a test has declared dead."""
+    nodes = json.loads(kubectl("get", "nodes", "-o", "json").stdout)["items"]
+    dead = {n["metadata"]["name"] for n in nodes for taint in n["spec"].get("taints", [])
+            if taint["key"] == "node.kubernetes.io/out-of-service"}
+    pods = json.loads(kubectl("-n", SYSTEM, "get", "pods", "-l", "app.kubernetes.io/name=sc-node-agent", "-o", "json").stdout)["items"]
+    return ["pod/" + p["metadata"]["name"] for p in pods if p["spec"].get("nodeName") not in dead]
+
+
+def node_findings():
+    """What the agents' own check says of their nodes: `sc-node-agent check`. node_traces looks for itself."""
+    found = []
+    for pod in agents_that_can_answer():
+        done = kubectl("-n", SYSTEM, "exec", pod, "--", "sc-node-agent", "check", "--output=json", check=False)
+        try:
+            found += ["%s %s: %s" % (f["code"], f["path"], f["text"]) for f in json.loads(done.stdout)["findings"]]
+        except ValueError:
+            found.append("%s: no check: %s" % (pod, (done.stderr or done.stdout).strip()))
+    return found
+
+
+def nodes_are_clean():
+    """After all cases, on every node: nothing but what other namespaces use."""
+    try:
+        eventually(lambda: "a clean check: %s" % node_findings(), lambda: not node_findings())
+    except Failed as e:
+        print("not ok - nodes_are_clean: %s" % str(e).replace("\n", " / "), flush=True)
+        return False
+    print("ok - nodes_are_clean", flush=True)
+    return True
 
 
 def run_case(function):
@@ -231,4 +263,5 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
         results = list(pool.map(run_case, together))
     results += [run_case(f) for f, alone in cases if alone]
+    results.append(nodes_are_clean())
     return 0 if all(results) else 1

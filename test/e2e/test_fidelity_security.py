@@ -4,7 +4,7 @@
 import json
 import sys
 
-from harness import case, eventually, expect, kubectl, main, node, sc_manifest, shell
+from harness import Skipped, case, eventually, expect, kubectl, main, node, sc_manifest, shell
 from twins import OURS, PLAIN, Twins
 
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"]
@@ -41,6 +41,47 @@ def security_contexts(ns):
     twins.same("what is masked", "for f in /proc/kcore /proc/keys /proc/timer_list /sys/firmware /proc/sysrq-trigger; do "
                                  "stat -c '%n %F' $f; head -c 1 $f | wc -c; echo x 2>&1 >$f; done 2>&1")
     twins.same("setuid in the root", "grep -c . /proc/self/status; mount | grep -c ' / ' ; id -u", "drop-all")
+
+
+def seccomp_profile(name, *calls, error=38):
+    """A file where the node's administrator keeps them. It stays: it is the node's, not a case's."""
+    profile = {"defaultAction": "SCMP_ACT_ALLOW",
+               "syscalls": [{"names": list(calls), "action": "SCMP_ACT_ERRNO", "errnoRet": error}]}
+    node("sh", "-c", "mkdir -p /var/lib/kubelet/seccomp/sc.test && cat > /var/lib/kubelet/seccomp/sc.test/%s.json" % name,
+         stdin=json.dumps(profile))
+    return {"seccompProfile": {"type": "Localhost", "localhostProfile": "sc.test/%s.json" % name}}
+
+
+@case
+def seccomp_profiles_of_the_node(ns):
+    no_mkdir, no_rename = seccomp_profile("no-mkdir", "mkdir", "mkdirat"), seccomp_profile("no-rename", "rename", "renameat", "renameat2")
+    twins = Twins(ns, {"securityContext": no_mkdir, "containers": [container("pods"), container("own", securityContext=no_rename)]})
+    try_both = "grep Seccomp: /proc/1/status /proc/self/status; mkdir /tmp/d; touch /tmp/a; mv /tmp/a /tmp/b; ls /tmp; exit 0"
+    for turn in (1, 2):
+        for name, verb in (("pods", "mkdir"), ("own", "mv")):
+            text = twins.same("what the profile of %s forbids, run %d" % (name, turn), "{ %s; } 2>&1; rm -rf /tmp/*" % try_both, name)
+            expect(text.count("Function not implemented") == 1 and verb + ": can't" in text, "the profile does not act: " + text)
+        twins.again()
+
+
+@case
+def seccomp_profiles_that_forbid_the_attach(ns):
+    for name, call, words in (("no-connect", "connect", "cannot connect to the node agent"), ("no-poll", "poll", "cannot wait for the node agent")):
+        forbid = seccomp_profile(name, call, error=1)
+        ns.apply(sc_manifest(name, {"image": "sc.test/busybox:1", "command": SLEEP, "restartPolicy": "Never", "securityContext": forbid}))
+        ns.ready_message(name, "%s at /.stoppablecontainer/agent.sock: Operation not permitted .does the "
+                         "container's seccomp profile forbid the call" % words)
+    ns.apply(sc_manifest("none", {"image": "sc.test/busybox:1", "command": SLEEP, "securityContext": {
+        "seccompProfile": {"type": "Localhost", "localhostProfile": "sc.test/not-there.json"}}}))
+    ns.ready_message("none", "seccomp")
+
+
+@case
+def apparmor_where_the_node_has_none(ns):
+    if node("cat", "/sys/module/apparmor/parameters/enabled", check=False).stdout.strip() == "Y":
+        raise Skipped("this machine has AppArmor")
+    ns.apply(sc_manifest("box", shell(image="sc.test/busybox:1", securityContext={"appArmorProfile": {"type": "RuntimeDefault"}})))
+    ns.ready_message("box", "AppArmor is not enabled on the host")
 
 
 @case

@@ -109,8 +109,8 @@ def logs_of_before_and_debug(ns):
     eventually("the second run", lambda: ns.kubectl("logs", "box").stdout == "this is run 2\n")
     expect(ns.kubectl("logs", "-p", "box").stdout == "this is run 1\n", "kubectl logs -p: " + ns.kubectl("logs", "-p", "box").stdout)
     ns.kubectl("debug", "box", "--image=sc.test/debian:1", "--target=main", "--container=doctor", "--profile=general", "--", "sh", "-c",
-               "cat /proc/1/root/runs; tr '\\0' ' ' </proc/1/cmdline; echo; ls -d /.stoppablecontainer; cat /etc/debian_version; "
-               "exec sleep 100000")
+               "exec 2>&1; cat /proc/1/root/runs; tr '\\0' ' ' </proc/1/cmdline; echo; ls -d /.stoppablecontainer; "
+               "cat /etc/debian_version; exec sleep 100000")  # in one stream: the order of two is nobody's
 
     def words():
         text = ns.kubectl("logs", "box", "-c", "doctor", check=False).stdout

@@ -187,6 +187,21 @@ def places_that_are_odd(ns):
 
 
 @case
+def links_that_the_workload_replaced(ns):
+    """A mount is where the pod says by the links of the preserved root, no longer by those of its image."""
+    ns.start("box", {"terminationGracePeriodSeconds": 1, "containers": [container(mounts=[("disk", "/var/run/app")])],
+                     "volumes": [{"name": "disk", "emptyDir": {}}]})
+    look = "grep -o ' /[a-z/]*run/[a-z/]*app ' /proc/self/mountinfo; ls -d /var/run/secrets/kubernetes.io/serviceaccount/token"
+    token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    expect(ns.sh("box", look).split() == ["/run/app", token], "before: " + ns.sh("box", look))
+    ns.sh("box", "rm /var/run && mkdir /var/run && echo mine > /var/run/file")
+    ns.running("box", False)
+    ns.running("box", True)
+    expect(ns.sh("box", look).split() == ["/var/run/app", token], "after: " + ns.sh("box", look))
+    expect(ns.sh("box", "echo x > /var/run/app/x && cat /var/run/file") == "mine", "the root is another")
+
+
+@case
 def sub_paths(ns):
     ns.apply(config("c", a="alpha"))
     env = [{"name": "WHO", "value": "me"}, {"name": "COLOUR", "valueFrom": {"fieldRef": {

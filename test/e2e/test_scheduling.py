@@ -110,14 +110,14 @@ def scheduler_that_is_not_there(ns):
 
 
 @case
-def priority_is_both_pods(ns):
+def priority_is_the_consumers_and_the_providers_is_higher(ns):
     name = ns.name
     kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 12345,
                                                   "metadata": {"name": name}}))
     try:
         ns.start("box", shell(priorityClassName=name))
-        for pod in ("box", "box-provider"):
-            expect(ns.get("pod/" + pod)["spec"]["priority"] == 12345, "priority of " + pod)
+        for pod, priority in (("box", 12345), ("box-provider", 1000000000)):
+            expect(ns.get("pod/" + pod)["spec"]["priority"] == priority, "priority of " + pod)
     finally:
         kubectl("delete", "priorityclass", name)
     ns.running("box", False)
