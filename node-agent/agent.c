@@ -16,11 +16,13 @@
 /* Warnings about peers: this many at once, then one a second. */
 enum { WARN_BURST = 20 };
 
+#define AGAIN_AFTER USEC_PER_SEC
+
 /* --- instances -------------------------------------------------------------------------------------------
  */
 
 /* A disk that was full may have room again. What asked for the entry has been told, or can do without it: a
- * loss is found again by the next agent. */
+ * loss is found again by the next agent. served_journal sees to the next try. */
 static void save_again(struct served *sv)
 {
     struct err err = ERR_INIT;
@@ -73,6 +75,28 @@ void agent_touch(struct node_instance *in)
     if (list_empty(&in->dirty))
         list_append(&a->dirty, &in->dirty);
     (void)loop_timer_set(a->settle, 0);
+}
+
+void agent_again(struct loop_source *src, usec_t now, void *data)
+{
+    struct agent *a = data;
+
+    (void)src;
+    (void)now;
+    map_for_each (e, a->instances) {
+        struct node_instance *in = e->value;
+
+        if (!in->again)
+            continue;
+        in->again = false;
+        agent_touch(in);
+    }
+}
+
+void agent_touch_later(struct node_instance *in)
+{
+    in->again = true;
+    (void)loop_timer_in(in->agent->again, AGAIN_AFTER);
 }
 
 struct node_instance *agent_instance(struct agent *a, const char *ns, const char *uid)
@@ -272,5 +296,7 @@ int served_journal(struct served *sv, struct err *err)
     int r = journal_write(sv->agent->volumes_fd, sv->volume, err);
 
     sv->unsaved = r < 0;
+    if (r < 0)
+        agent_touch_later(sv->instance);
     return r;
 }

@@ -103,6 +103,7 @@ struct node_instance {
     struct served *provider;
     struct served *consumer;
     size_t refs; /* publish calls that wait and volumes that are published, a reclaim pod's too; and trash */
+    bool again; /* something came to nothing that nobody asks for again: to be settled when agent->again is due */
     bool trash; /* something of it is in the trash */
     bool removing; /* a worker is at that */
     char remove_error[DECISION_TEXT_MAX]; /* why that came to nothing; until somebody asks again */
@@ -149,6 +150,7 @@ struct agent {
     size_t n_waiting;
     struct list dirty;
     struct loop_source *settle; /* a timer, due once something is dirty */
+    struct loop_source *again; /* a timer, for node_instance.again */
     struct serve_total connections;
 
     struct loop_source *stop_timer;
@@ -171,6 +173,9 @@ DEFINE_CLEANUP_FUNC(struct agent *, agent_free);
 /* Something about the instance has changed. Takes no memory: a provider that said hello might wait for ever. */
 void agent_touch(struct node_instance *in);
 void agent_settle(struct loop_source *src, usec_t now, void *data); /* of agent->settle; data: the agent */
+/* In a second, for what failed and is nobody's to repeat: an entry of the journal, a copy to be taken off. */
+void agent_touch_later(struct node_instance *in);
+void agent_again(struct loop_source *src, usec_t now, void *data); /* of agent->again */
 
 /* The instance of that uid, made when it is not known. NULL: no memory, or too many. */
 struct node_instance *agent_instance(struct agent *a, const char *ns, const char *uid);

@@ -200,7 +200,8 @@ static int make_tables(struct agent *a, struct err *err)
     a->instances = map_new((size_t)LIMIT_VOLUMES + LIMIT_WAITING, free);
     a->tried = map_new(LIMIT_VOLUMES, NULL);
     if (!a->volumes || !a->instances || !a->tried ||
-            loop_add_timer(a->loop, "settle", agent_settle, a, &a->settle) < 0)
+            loop_add_timer(a->loop, "settle", agent_settle, a, &a->settle) < 0 ||
+            loop_add_timer(a->loop, "again", agent_again, a, &a->again) < 0)
         return err_set(err, ENOMEM, "cannot start");
     return 0;
 }
@@ -285,6 +286,7 @@ struct agent *agent_free(struct agent *a)
     a->csi = csi_node_service_free(a->csi);
     a->cri = cri_free(a->cri);
     a->settle = loop_remove(a->settle);
+    a->again = loop_remove(a->again);
     a->stop_timer = loop_remove(a->stop_timer);
     a->volumes = map_free(a->volumes);
     a->instances = map_free(a->instances);

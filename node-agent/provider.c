@@ -24,11 +24,14 @@ static void unexpose(struct slot *s)
 {
     const struct volume *v = s->served->volume;
     struct err err = ERR_INIT;
+    bool again = s->left;
 
     s->left = rootdir_unexpose(s->served->agent->instances_fd, v->instance_uid, s->container->name, &err) < 0;
-    if (s->left)
+    if (s->left && !again)
         log_warn("pod %s/%s: the root of container %s stays exposed: %s", v->pod_namespace, v->pod_name,
                 s->container->name, err_text(&err));
+    if (s->left)
+        agent_touch_later(s->served->instance);
 }
 
 void provider_unexpose(struct served *sv)
