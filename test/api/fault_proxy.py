@@ -153,6 +153,12 @@ class Proxy:
         with self.lock:
             return sum(1 for at, r, _ in self.requests if at >= since and match(r))
 
+    def seen(self, match, since):
+        """The same, in words: "PATCH stoppablecontainers/status box 0.012 s later"."""
+        with self.lock:
+            return ["%s %s %s %.3f s later" % (r.method, r.resource, r.name, at - since)
+                    for at, r, _ in self.requests if at >= since and match(r)]
+
     def choose(self, request):
         with self.lock:
             for rule in self.rules:

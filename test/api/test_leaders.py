@@ -190,8 +190,8 @@ def a_leader_that_was_frozen_writes_nothing_when_it_thaws():
     thawed = time.monotonic()
     leader.signal(signal.SIGCONT)
     ends(leader, "thawed")
-    wrote = leader.proxy.count(lambda r: r.kind == "write", thawed)
-    expect(wrote == 0, "the thawed one wrote %d times" % wrote)
+    wrote = leader.proxy.seen(lambda r: r.kind == "write", thawed)
+    expect(not wrote, "the thawed one wrote %s" % wrote)
     expect(holder() == candidate.name, "the lease is held by %s" % holder())
     life_goes_on(box)
 
@@ -241,12 +241,14 @@ def a_leader_whose_machine_slept_writes_nothing_when_it_wakes():
     box = world.box("slept")
     box.make()
     box.wait("Running")
+    # A machine falls asleep between any two instructions, also between the look at the clock and a write: not here.
+    quiet(lambda: leader.proxy.count(is_write), 2)
     set_clocks(leader, 60, 60)
     woke = time.monotonic()
     box.run(False)  # what wakes it is a change that it would act on
     ends(leader, "woken")
-    wrote = leader.proxy.count(is_write, woke)
-    expect(wrote == 0, "the woken one wrote %d times" % wrote)
+    wrote = leader.proxy.seen(is_write, woke)
+    expect(not wrote, "the woken one wrote %s" % wrote)
     box.wait("Stopped")
     life_goes_on(box)
 
