@@ -296,9 +296,16 @@ _unused_ static int node_settle(struct node *n)
     return r;
 }
 
+#define NODE_PUBLISH "/csi.v1.Node/NodePublishVolume"
+
+static const char *node_target_of(const char *pod_uid)
+{
+    return at(NODE_KUBELET "/pods/%s/volumes/kubernetes.io~csi/" SC_VOLUME_NAME "/mount", pod_uid);
+}
+
 static const char *node_target(enum node_pod pod)
 {
-    return at(NODE_KUBELET "/pods/%s/volumes/kubernetes.io~csi/" SC_VOLUME_NAME "/mount", node_pods[pod].uid);
+    return node_target_of(node_pods[pod].uid);
 }
 
 static void node_put_attributes(const struct node *n, enum node_pod pod, struct buf *b)
@@ -320,27 +327,34 @@ static void node_put_attributes(const struct node *n, enum node_pod pod, struct 
     pb_put_map_entry(b, 8, SC_ATTR_ATTACH, n->chroot ? SC_ATTACH_CHROOT : SC_ATTACH_PIVOT);
 }
 
-static int node_publish(struct node *n, enum node_pod pod)
+/* The request, for a pod like that of these facts. */
+static void node_put_publish(
+        const struct node *n, enum node_pod pod, const struct node_pod_facts *f, struct buf *b)
 {
-    _cleanup_buf_ struct buf b = BUF_INIT(8 * KIB), capability = BUF_INIT(KIB), mode = BUF_INIT(KIB),
-                             empty = BUF_INIT(KIB);
-    const struct node_pod_facts *f = &node_pods[pod];
+    _cleanup_buf_ struct buf capability = BUF_INIT(KIB), mode = BUF_INIT(KIB), empty = BUF_INIT(KIB);
 
     pb_put_message(&capability, 2, &empty);
     pb_put_u64(&mode, 1, 1);
     pb_put_message(&capability, 3, &mode);
-    pb_put_string(&b, 1, f->volume);
-    pb_put_string(&b, 4, node_target(pod));
-    pb_put_message(&b, 5, &capability);
-    pb_put_bool(&b, 6, true);
-    pb_put_map_entry(&b, 8, CSI_POD_UID, f->uid);
-    pb_put_map_entry(&b, 8, CSI_POD_NAMESPACE, f->ns);
-    pb_put_map_entry(&b, 8, CSI_POD_NAME, f->name);
-    pb_put_map_entry(&b, 8, CSI_EPHEMERAL, "true");
-    pb_put_map_entry(&b, 8, SC_ATTR_ROLE, f->role);
-    pb_put_map_entry(&b, 8, SC_ATTR_INSTANCE, NODE_INSTANCE);
-    node_put_attributes(n, pod, &b);
-    return node_csi(n, "/csi.v1.Node/NodePublishVolume", &b);
+    pb_put_string(b, 1, f->volume);
+    pb_put_string(b, 4, node_target_of(f->uid));
+    pb_put_message(b, 5, &capability);
+    pb_put_bool(b, 6, true);
+    pb_put_map_entry(b, 8, CSI_POD_UID, f->uid);
+    pb_put_map_entry(b, 8, CSI_POD_NAMESPACE, f->ns);
+    pb_put_map_entry(b, 8, CSI_POD_NAME, f->name);
+    pb_put_map_entry(b, 8, CSI_EPHEMERAL, "true");
+    pb_put_map_entry(b, 8, SC_ATTR_ROLE, f->role);
+    pb_put_map_entry(b, 8, SC_ATTR_INSTANCE, NODE_INSTANCE);
+    node_put_attributes(n, pod, b);
+}
+
+static int node_publish(struct node *n, enum node_pod pod)
+{
+    _cleanup_buf_ struct buf b = BUF_INIT(8 * KIB);
+
+    node_put_publish(n, pod, &node_pods[pod], &b);
+    return node_csi(n, NODE_PUBLISH, &b);
 }
 
 static int node_unpublish(struct node *n, enum node_pod pod)

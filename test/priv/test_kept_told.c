@@ -10,7 +10,7 @@
 #define DIR NODE_STATE "/" SC_INSTANCES_DIR "/" NODE_INSTANCE "/main"
 #define UPPER DIR "/" SC_UPPER_DIR
 
-enum { FILE_BYTES = 300000, TOO_DEEP = LIMIT_USAGE_DEPTH + 1 };
+enum { FILE_BYTES = 300000, TOO_DEEP = LIMIT_USAGE_DEPTH + 1, MANY = 40000 };
 
 static struct node node;
 
@@ -133,6 +133,45 @@ static int watched(const void *data _unused_)
     return end(good);
 }
 
+/* Many small files, so that counting takes a while. */
+static int do_crowd(const char *dir)
+{
+    must(mkdir(dir, 0755) == 0);
+    for (int i = 0; i < MANY; i++)
+        must(mknod(at("%s/%d", dir, i), S_IFREG | 0600, 0) == 0);
+    return 0;
+}
+
+static void large_disks(void)
+{
+    put_dir(NODE_STATE);
+    put_dir(NODE_KUBELET);
+    must(mount("state", NODE_STATE, "tmpfs", 0, NULL) == 0 &&
+            mount("kubelet", NODE_KUBELET, "tmpfs", 0, NULL) == 0);
+}
+
+/* What is written while a count is under way, by a workload that then goes, is counted the next time. */
+static int gone_while_counted(const void *data _unused_)
+{
+    int inotify = inotify_init1(IN_CLOEXEC);
+    bool good;
+
+    node_make_on(&node, large_disks);
+    node.persistent = true;
+    node.size_limit = "65536";
+    node.option = "--limit-interval=1";
+    good = tap_ok(node_start_agent(&node) == 0, "an agent") && through(NODE_PROVIDER) && refused_once() &&
+           next_provider(NODE_YIELD, NODE_PROVIDER, SC_USE_WITHIN) && through(NODE_CONSUMER) &&
+           through(NODE_ATTACH);
+    must(!good || box_call(&node.boxes[NODE_POD_CONSUMER], do_crowd, "/crowd") == 0);
+    must(inotify >= 0 && (!good || inotify_add_watch(inotify, UPPER, IN_OPEN | IN_ONLYDIR) >= 0));
+    good = good && tap_ok(next_count(inotify) > 0, "a count begins") &&
+           tap_ok(box_call(&node.boxes[NODE_POD_CONSUMER], do_fill, "/file") == 0,
+                   "the workload takes more") &&
+           through(NODE_LEAVE_CONSUMER) && last_words(NODE_POD_PROVIDER, SC_REASON_LIMIT_EXCEEDED ": ");
+    return end(good);
+}
+
 /* --- a root that is held --------------------------------------------------------------------------------- */
 
 /* Another mount namespace, with a root that is mounted now; at another place, since the first goes with its directory. */
@@ -222,7 +261,7 @@ static int other_image(const void *data _unused_)
 
 int main(void)
 {
-    static int (*const plays[])(const void *) = {watched, held, other_image};
+    static int (*const plays[])(const void *) = {watched, gone_while_counted, held, other_image};
 
     if (geteuid() != 0) {
         tap_skip("all", "needs root");

@@ -230,7 +230,9 @@ static size_t n_bad;
 static void on_volume(struct volume *v, void *user)
 {
     (void)user;
-    strcpy(seen[n_seen++], v->id);
+    if (n_seen < ARRAY_SIZE(seen))
+        strcpy(seen[n_seen], v->id);
+    n_seen++;
     volume_free(v);
 }
 
@@ -386,4 +388,27 @@ Test(journal_dir, a_file_that_cannot_be_read_now_stays)
     cr_assert_eq(fstatat(dir, ID_A ".json", &st, 0), 0, "in its place");
     load();
     cr_assert_eq(n_seen, 1);
+}
+
+/* One entry too many is told, and stays for an agent that can. */
+Test(journal_dir, more_volumes_than_can_be_served_stay)
+{
+    _cleanup_volume_ struct volume *v = sample(VOLUME_PROVIDER, ID_A);
+    struct stat st;
+
+    for (int i = 0; i <= LIMIT_VOLUMES; i++) {
+        _cleanup_buf_ struct buf text = BUF_INIT(LIMIT_JOURNAL);
+        char name[VOLUME_ID_LEN + sizeof(".json")];
+        int fd;
+
+        (void)snprintf(v->id, sizeof(v->id), "csi-%064x", (unsigned)i);
+        (void)snprintf(name, sizeof(name), "%s.json", v->id);
+        cr_assert_eq(journal_encode(v, &text, NULL), 0);
+        fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        cr_assert(fd >= 0 && write(fd, text.data, text.len) == (ssize_t)text.len && close(fd) == 0);
+    }
+    load();
+    cr_expect_eq(n_seen, LIMIT_VOLUMES);
+    cr_expect_eq(n_bad, 1);
+    cr_expect_eq(fstatat(dir, bad_file, &st, 0), 0, "%s is not where it was", bad_file);
 }
