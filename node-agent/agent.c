@@ -83,6 +83,7 @@ void agent_again(struct loop_source *src, usec_t now, void *data)
 
     (void)src;
     (void)now;
+    a->again_due = false;
     map_for_each (e, a->instances) {
         struct node_instance *in = e->value;
 
@@ -95,8 +96,11 @@ void agent_again(struct loop_source *src, usec_t now, void *data)
 
 void agent_touch_later(struct node_instance *in)
 {
+    struct agent *a = in->agent;
+
     in->again = true;
-    (void)loop_timer_in(in->agent->again, AGAIN_AFTER);
+    if (!a->again_due) /* not put off by whoever comes later */
+        a->again_due = loop_timer_in(a->again, AGAIN_AFTER) == 0;
 }
 
 struct node_instance *agent_instance(struct agent *a, const char *ns, const char *uid)
@@ -110,6 +114,7 @@ struct node_instance *agent_instance(struct agent *a, const char *ns, const char
         return NULL;
     in->agent = a;
     list_init(&in->dirty);
+    list_init(&in->turn);
     (void)snprintf(in->i.ns, sizeof(in->i.ns), "%s", ns);
     (void)snprintf(in->i.uid, sizeof(in->i.uid), "%s", uid);
     if (map_put(a->instances, uid, in) < 0) {

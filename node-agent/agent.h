@@ -106,6 +106,8 @@ struct node_instance {
     bool again; /* something came to nothing that nobody asks for again: to be settled when agent->again is due */
     bool trash; /* something of it is in the trash */
     bool removing; /* a worker is at that */
+    struct list turn; /* in agent->removals when there are enough workers */
+    bool remove_again; /* what follows passes: tried again when `again` is due */
     char remove_error[DECISION_TEXT_MAX]; /* why that came to nothing; until somebody asks again */
 };
 
@@ -151,6 +153,9 @@ struct agent {
     struct list dirty;
     struct loop_source *settle; /* a timer, due once something is dirty */
     struct loop_source *again; /* a timer, for node_instance.again */
+    bool again_due; /* it is set */
+    struct list removals; /* instances whose trash waits for a worker, in order */
+    size_t n_removing;
     struct serve_total connections;
 
     struct loop_source *stop_timer;

@@ -231,6 +231,7 @@ int agent_new(struct loop *loop, const struct options *options, struct agent **r
     a->target.execwrap_path = options->execwrap_path;
     list_init(&a->waiting);
     list_init(&a->dirty);
+    list_init(&a->removals);
     r = sha256_set_up(err);
     if (r == 0)
         r = make_tables(a, err);

@@ -25,6 +25,7 @@ struct trace {
     enum trace_act act;
     unsigned long at; /* n */
     unsigned variant; /* TRACE_FAIL: which of the errors */
+    long only; /* TRACE_FAIL: calls of this number alone; 0: of all */
     unsigned long count; /* system calls of the kind that is counted */
     bool early; /* the agent is not yet the program */
     bool done; /* it has happened */
@@ -170,7 +171,8 @@ static void trace_set_result(pid_t pid, int error)
 static bool trace_on_entry(struct trace *t, size_t i, long number)
 {
     pid_t pid = t->tracees[i].pid;
-    int error = t->act == TRACE_FAIL ? trace_error_of(number, t->variant) : 0;
+    bool may_fail = t->act == TRACE_FAIL && (t->only == 0 || t->only == number);
+    int error = may_fail ? trace_error_of(number, t->variant) : 0;
 
     if (t->early || (t->act == TRACE_KILL_WORKER && pid == t->agent) || (t->act == TRACE_FAIL && !error))
         return true;
