@@ -56,6 +56,22 @@ int plan_adopt_root(struct view *v)
     return bad ? -ENOMEM : 0;
 }
 
+bool plan_provider_is_good(const struct view *v)
+{
+    const struct pod_facts *p = &v->provider;
+
+    return p->exists && !p->terminal && !p->any_ended && !p->deleting && !is_excluded(v, provider_node(v));
+}
+
+bool plan_consumer_is_elsewhere(const struct view *v)
+{
+    const struct pod_facts *c = &v->consumer;
+    const char *node = provider_node(v);
+
+    return !v->on_node && plan_provider_is_good(v) && node[0] && strcmp(c->node, node) != 0 && !c->started &&
+           !c->init_started;
+}
+
 /* First the status forgets the root that never was, so that its end is not taken for a loss. */
 static int forget_root(struct view *v)
 {

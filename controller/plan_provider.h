@@ -20,6 +20,11 @@ void plan_provider_request(const struct view *v, struct pod_request *q);
  * persistence Node the first one's stays. */
 int plan_adopt_root(struct view *v) _must_check_;
 
+/* It may hold the root, or come to. */
+bool plan_provider_is_good(const struct view *v);
+/* The consumer was placed, and will never start there: its root is on another node. */
+bool plan_consumer_is_elsewhere(const struct view *v);
+
 /* A provider of which nothing can come (rejected, or on a node that has been given up) goes away. Returns 1
  * when there is one and nothing else may be done before it is gone, else 0; -ENOMEM. */
 int plan_provider_rejected(struct view *v) _must_check_;

@@ -210,6 +210,11 @@ static int start_without_consumer(struct view *v)
         return r < 0 ? r : 0;
     if (plan_node_refused(v))
         return 0;
+    r = plan_adopt_root(v);
+    if (r < 0)
+        return r;
+    if (v->provider.exists && !v->root_id[0])
+        return 0; /* where its root is must be written before it is pinned there */
     r = may_create_consumer(v);
     if (r <= 0)
         return r;
@@ -324,6 +329,12 @@ static int with_scheduled_consumer(struct view *v)
     r = plan_provider(v);
     if (r != 0)
         return r < 0 ? r : 0;
+    if (plan_consumer_is_elsewhere(v)) {
+        verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_CONSUMER_STARTING, true);
+        opine(&v->verdict.ready, "False", "Starting",
+                "pod %s was placed on another node than its root filesystem: it is made again", v->o->name);
+        return plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);
+    }
     verdict_phase(v, SC_PHASE_PROVIDER_READY, SC_PHASE_CONSUMER_STARTING, true);
     opine(&v->verdict.ready, "False", "ConsumerStarting", "the root filesystem is held; pod %s is starting",
             v->o->name);

@@ -12,6 +12,7 @@
 
 #include "common/names.h"
 #include "controller/plan_internal.h"
+#include "controller/plan_provider.h"
 #include "controller/status.h"
 
 #define VANISHED_EXTRA (5 * USEC_PER_SEC)
@@ -78,7 +79,12 @@ static bool root_is_kept(const struct view *v)
 
 int plan_stop(struct view *v)
 {
+    /* A start that is cut short may have made it, and the next one must find the root that it holds. */
+    int r = plan_provider_is_good(v) ? plan_adopt_root(v) : 0;
+
     v->m->consumer.by_surprise = false;
+    if (r < 0)
+        return r;
     if (v->consumer.exists)
         return with_consumer(v);
     if (processes_may_run(v)) {

@@ -2,6 +2,7 @@
 /*
  * The provider's part of a start, played on a table (world.h): its size, and where it fits.
  */
+#include "controller/affinity.h"
 #include "controller/apply.h"
 #include "test/unit/world.h"
 
@@ -208,5 +209,81 @@ Test(plan_provider, refused_priority_class_is_left_out)
     w.refuse = ACT_KINDS;
     world_wait(&w, 3 * USEC_PER_SEC);
     cr_assert_str_eq(json_str_or(w.provider, "spec.priorityClassName", ""), "mine");
+    world_free(&w);
+}
+
+/* The provider is made, and nothing about it is written yet. */
+static void make_provider(struct world *w)
+{
+    world_init(w, BOX);
+    world_settle(w);
+    pod_placed(w, w->consumer, "node-a");
+    for (int i = 0; !w->provider && i < 10; i++)
+        world_turn(w);
+    cr_assert_not_null(w->provider);
+    cr_assert_null(json_str(w->sci, "status.rootfs.id"));
+}
+
+static void expect_pinned(struct world *w)
+{
+    cr_assert_str_eq(json_str_or(w->sci, "status.rootfs.id", ""), json_str(w->provider, "metadata.uid"));
+    cr_assert_not_null(w->consumer);
+    cr_assert_not_null(affinity_pinned_node(w->consumer), "it may be placed where its root is not");
+    cr_assert_str_eq(affinity_pinned_node(w->consumer), "node-a");
+}
+
+Test(plan_provider, a_start_that_is_cut_short_leaves_a_root_that_is_found_again)
+{
+    struct world w;
+
+    make_provider(&w);
+    world_spec(&w, "{'running':false}");
+    world_settle(&w);
+    pod_placed(&w, w.provider, "node-a");
+    pod_runs(&w, w.provider);
+    world_settle(&w);
+    pod_finishes(&w, &w.consumer);
+    world_wait(&w, 60 * USEC_PER_SEC);
+    cr_assert_str_eq(phase(&w), "Stopped");
+    world_spec(&w, "{'running':true}");
+    world_settle(&w);
+    expect_pinned(&w);
+    world_free(&w);
+}
+
+/* The first consumer goes before the root is written down, which fails for a while. */
+Test(plan_provider, no_consumer_is_made_before_it_is_written_where_its_root_is)
+{
+    struct world w;
+
+    make_provider(&w);
+    w.refuse = ACT_SCI_STATUS;
+    w.refusal = "etcdserver: request timed out";
+    pod_placed(&w, w.provider, "node-a");
+    pod_runs(&w, w.provider);
+    pod_gone(&w, &w.consumer, true);
+    world_wait(&w, 30 * USEC_PER_SEC);
+    cr_assert(!w.consumer || affinity_pinned_node(w.consumer), "it may be placed where its root is not");
+    w.refuse = ACT_KINDS;
+    world_wait(&w, 76 * USEC_PER_SEC);
+    expect_pinned(&w);
+    world_free(&w);
+}
+
+/* As an earlier version left it. */
+Test(plan_provider, consumer_on_another_node_than_its_root_is_made_again)
+{
+    struct world w;
+
+    make_provider(&w);
+    pod_placed(&w, w.provider, "node-a");
+    pod_runs(&w, w.provider);
+    pod_placed(&w, w.consumer, "node-b");
+    world_settle(&w);
+    cr_assert(!w.consumer || json_str(w.consumer, "metadata.deletionTimestamp"), "it waits for ever");
+    if (w.consumer)
+        pod_finishes(&w, &w.consumer);
+    world_settle(&w);
+    expect_pinned(&w);
     world_free(&w);
 }
