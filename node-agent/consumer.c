@@ -139,18 +139,35 @@ static void attach_succeeded(struct slot *s, bool already)
     visitor_settle(sv);
 }
 
+/* One that fails is asked for again, as often as a process of the pod likes. */
+static void warn_of_asides(const struct slot *s, const struct attach_result *result)
+{
+    struct agent *a = s->served->agent;
+    const struct volume *v = s->served->volume;
+    size_t told = result->code == 0 || result->n_asides < 2 ? result->n_asides : 0;
+
+    for (size_t i = 0; i < told; i++)
+        agent_warn(a, "pod %s/%s: container %s: %s was in the way of a mount and is %s now", v->pod_namespace,
+                v->pod_name, s->container->name, result->asides[i].path, result->asides[i].moved_to);
+    if (told < result->n_asides)
+        agent_warn(a,
+                "pod %s/%s: container %s: %zu things were in the way of mounts and have other names now, "
+                "first "
+                "of them %s, which is %s",
+                v->pod_namespace, v->pod_name, s->container->name, result->n_asides, result->asides[0].path,
+                result->asides[0].moved_to);
+}
+
 static void on_attached(const struct attach_result *result, void *data)
 {
     struct slot *s = data;
     struct served *sv = s->served;
 
-    for (size_t i = 0; i < result->n_asides; i++)
-        log_warn("pod %s/%s: container %s: %s was in the way of a mount and is %s now",
-                sv->volume->pod_namespace, sv->volume->pod_name, s->container->name, result->asides[i].path,
-                result->asides[i].moved_to);
+    warn_of_asides(s, result);
     if (result->commands_cut)
-        log_warn("pod %s/%s: container %s: its root has more commands than %d: the others can be executed "
-                 "through a shell only",
+        agent_warn(sv->agent,
+                "pod %s/%s: container %s: its root has more commands than %d: the others can be executed "
+                "through a shell only",
                 sv->volume->pod_namespace, sv->volume->pod_name, s->container->name, LIMIT_COMMANDS);
     s->attaching = false;
     if (result->code == 0) {
