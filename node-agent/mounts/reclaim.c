@@ -19,13 +19,14 @@
 #include <sys/stat.h>
 
 #include "common/base/file.h"
+#include "common/base/random.h"
 #include "node-agent/mounts/safe_path.h"
 
 #define PROTECTION (FS_IMMUTABLE_FL | FS_APPEND_FL)
 
 struct reclaim {
     int top;
-    uint64_t next; /* the last number that was given out */
+    uint64_t next; /* the last number that was given out; begun where no earlier slice has been */
     usec_t deadline;
     bool progress; /* something was removed or moved in this round */
 };
@@ -73,7 +74,7 @@ static int drop(struct reclaim *x, int dir, const char *name, int flags)
     return r == -ENOENT ? 0 : r;
 }
 
-/* Renames a directory to top under the next free number. */
+/* Renames a directory to top under the next free number. -EAGAIN: no time was left to find one. */
 static int lift(struct reclaim *x, int dir, const char *name)
 {
     char number[24];
@@ -84,6 +85,8 @@ static int lift(struct reclaim *x, int dir, const char *name)
         r = renameat2(dir, name, x->top, number, RENAME_NOREPLACE) < 0 ? -errno : 0;
         if (r == -EPERM && unprotect_both(dir, name) == 0)
             r = renameat2(dir, name, x->top, number, RENAME_NOREPLACE) < 0 ? -errno : 0;
+        if (r == -EEXIST && clock_monotonic() >= x->deadline)
+            r = -EAGAIN;
     } while (r == -EEXIST);
     x->progress = x->progress || r == 0;
     return r == -ENOENT ? 0 : r;
@@ -104,8 +107,15 @@ static int clear_entry(struct reclaim *x, int dir, const char *name)
     return r;
 }
 
+static int out_of_time(struct err *err)
+{
+    return err_say(err, EAGAIN, "the files of the root are being removed");
+}
+
 static int fail(int code, const char *name, struct err *err)
 {
+    if (code == -EAGAIN)
+        return out_of_time(err);
     if (code == -EBUSY || code == -EXDEV)
         return err_say(err, EBUSY,
                 "something is mounted on a directory \"%.80s\" of the root that is to be removed; it is not "
@@ -136,7 +146,7 @@ static int each(struct reclaim *x, int dir,
         }
         r = fn(x, dir, e->d_name, err);
         if (r == 0 && clock_monotonic() >= x->deadline)
-            r = err_say(err, EAGAIN, "the files of the root are being removed");
+            r = out_of_time(err);
     }
     (void)closedir(d);
     return r;
@@ -175,7 +185,7 @@ static bool is_empty(int r)
 int reclaim_tree(int dir, const char *name, usec_t deadline, struct err *err)
 {
     _cleanup_close_ int top = safe_open_child(dir, name, O_DIRECTORY);
-    struct reclaim x = {.top = top, .deadline = deadline, .progress = true};
+    struct reclaim x = {.top = top, .next = random_u64(), .deadline = deadline, .progress = true};
     int r;
 
     if (top == -ENOENT)

@@ -16,7 +16,16 @@
 #define STATE BOX_BASE "/state"
 #define TREE STATE "/uid.1"
 
-enum { DEEP = 20000, WIDE = 20000 };
+enum { DEEP = 20000, WIDE = 20000, SLICED = 1000 };
+
+static unsigned long renames;
+
+/* In the place of libc's. */
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    renames++;
+    return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
 
 static usec_t in(usec_t time)
 {
@@ -108,6 +117,26 @@ static void play_slices(struct agent *a)
         slices++;
     tap_ok(r == 0 && slices > 100 && access(TREE, F_OK) < 0, "it ends, in %d slices (%s)", slices,
             err_text(&err));
+}
+
+/* Each directory that is not empty is moved once, however often the time is over. */
+static void play_wide_slices(struct agent *a)
+{
+    struct err err = ERR_INIT;
+    int r;
+
+    put_dir(TREE);
+    put_dir(TREE "/upper");
+    for (int i = 0; i < SLICED; i++) {
+        put_dir(at(TREE "/upper/%d", i));
+        put_dir(at(TREE "/upper/%d/sub", i));
+        put_file(at(TREE "/upper/%d/sub/file", i), "");
+    }
+    renames = 0;
+    while ((r = reclaim_tree(a->state, "uid.1", clock_monotonic(), &err)) == -EAGAIN)
+        ;
+    tap_ok(r == 0 && access(TREE, F_OK) < 0 && renames <= 2 * SLICED + 1,
+            "%d directories with one in each take %lu renames (%s)", SLICED, renames, err_text(&err));
 }
 
 static void play_mounts(struct agent *a)
@@ -289,6 +318,7 @@ int main(void)
             {"deep", play_deep},
             {"wide", play_wide},
             {"slices", play_slices},
+            {"wide-slices", play_wide_slices},
             {"mounts", play_mounts},
             {"mixer", play_mixer},
             {"worker", play_worker},
