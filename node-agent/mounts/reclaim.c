@@ -64,6 +64,24 @@ static int unprotect_both(int dir, const char *name)
     return of_dir == 0 || of_child == 0 ? 0 : -EPERM;
 }
 
+/* A directory of a project that its children inherit takes in nothing of another project (rename(2) says EXDEV):
+ * an administrator's, in which the whole of the state directory may be, where the root has its own. Top is of no
+ * project's use any more. 0 when that is off now, and was not. */
+static int disinherit(int top)
+{
+    _cleanup_close_ int fd = safe_open_to_read(top);
+    struct fsxattr attr;
+
+    if (fd < 0)
+        return fd;
+    if (ioctl(fd, FS_IOC_FSGETXATTR, &attr) < 0)
+        return -errno;
+    if (!(attr.fsx_xflags & FS_XFLAG_PROJINHERIT))
+        return -EXDEV;
+    attr.fsx_xflags &= ~(uint32_t)FS_XFLAG_PROJINHERIT;
+    return ioctl(fd, FS_IOC_FSSETXATTR, &attr) < 0 ? -errno : 0;
+}
+
 static int drop(struct reclaim *x, int dir, const char *name, int flags)
 {
     int r = unlinkat(dir, name, flags) < 0 ? -errno : 0;
@@ -84,6 +102,8 @@ static int lift(struct reclaim *x, int dir, const char *name)
         (void)snprintf(number, sizeof(number), "%llu", (unsigned long long)++x->next);
         r = renameat2(dir, name, x->top, number, RENAME_NOREPLACE) < 0 ? -errno : 0;
         if (r == -EPERM && unprotect_both(dir, name) == 0)
+            r = renameat2(dir, name, x->top, number, RENAME_NOREPLACE) < 0 ? -errno : 0;
+        if (r == -EXDEV && disinherit(x->top) == 0)
             r = renameat2(dir, name, x->top, number, RENAME_NOREPLACE) < 0 ? -errno : 0;
         if (r == -EEXIST && clock_monotonic() >= x->deadline)
             r = -EAGAIN;
@@ -116,7 +136,7 @@ static int fail(int code, const char *name, struct err *err)
 {
     if (code == -EAGAIN)
         return out_of_time(err);
-    if (code == -EBUSY || code == -EXDEV)
+    if (code == -EBUSY)
         return err_say(err, EBUSY,
                 "something is mounted on a directory \"%.80s\" of the root that is to be removed; it is not "
                 "entered: unmount it",
@@ -152,6 +172,14 @@ static int each(struct reclaim *x, int dir,
     return r;
 }
 
+/* A directory that safe_open_child has refused. */
+static int fail_open(int code, const char *name, struct err *err)
+{
+    if (code == -EXDEV) /* which it says of a mount; rename(2) has other reasons */
+        code = -EBUSY;
+    return fail(code == -ENOTDIR || code == -ELOOP ? -EPERM : code, name, err);
+}
+
 static int on_entry(struct reclaim *x, int dir, const char *name, struct err *err)
 {
     int r = clear_entry(x, dir, name);
@@ -169,7 +197,7 @@ static int on_top_entry(struct reclaim *x, int top, const char *name, struct err
         return r < 0 ? fail(r, name, err) : 0;
     fd = safe_open_child(top, name, O_DIRECTORY);
     if (fd < 0)
-        return fd == -ENOENT ? 0 : fail(fd == -ENOTDIR || fd == -ELOOP ? -EPERM : fd, name, err);
+        return fd == -ENOENT ? 0 : fail_open(fd, name, err);
     r = each(x, fd, on_entry, err);
     if (r < 0)
         return r;
@@ -191,7 +219,7 @@ int reclaim_tree(int dir, const char *name, usec_t deadline, struct err *err)
     if (top == -ENOENT)
         return 0;
     if (top < 0)
-        return fail(top, name, err);
+        return fail_open(top, name, err);
     while (!is_empty(r = drop(&x, dir, name, AT_REMOVEDIR))) {
         if (!x.progress)
             return err_say(err, EIO, "\"%.80s\" is not empty, and nothing in it can be removed", name);

@@ -240,13 +240,13 @@ static void play_worker(struct agent *a)
     tap_ok(a->code == 0 && access(TREE, F_OK) < 0, "a worker does it (%s)", a->text);
 }
 
-/* --- on ext4 ----------------------------------------------------------------------------------------------- */
+/* --- on a disk --------------------------------------------------------------------------------------------- */
 
-/* A small ext4 on a loop device, which goes with its last mount. False, with a skip said, without loop devices. */
-static bool put_ext4(const char *name)
+/* On a loop device, which goes with its last mount. False, with a skip said, without loop devices. */
+static bool put_disk(const char *name, const char *size, const char *make)
 {
     put_dir(BOX_BASE "/disk");
-    must(system("truncate -s 64M " BOX_BASE "/image && mkfs.ext4 -q -F " BOX_BASE "/image") == 0);
+    must(system(at("truncate -s %s " BOX_BASE "/image && %s " BOX_BASE "/image", size, make)) == 0);
     if (system("mount -o loop " BOX_BASE "/image " BOX_BASE "/disk 2>/dev/null") == 0)
         return true;
     tap_skip(name, "no loop device");
@@ -269,7 +269,7 @@ static void play_protected(struct agent *a _unused_)
     struct err err = ERR_INIT;
     int dir, r;
 
-    if (!put_ext4("protected"))
+    if (!put_disk("protected", "64M", "mkfs.ext4 -q -F"))
         return;
     put_dir(top);
     for (int i = 0; i < 6; i++) {
@@ -292,6 +292,49 @@ static void play_protected(struct agent *a _unused_)
     r = reclaim_tree(dir, "uid.1", in(20 * USEC_PER_SEC), &err);
     tap_ok(r == 0 && access(top, F_OK) < 0, "immutable and append-only things go (%s)", err_text(&err));
     close(dir);
+    must(umount(BOX_BASE "/disk") == 0);
+}
+
+static void put_project(const char *path, uint32_t project)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct fsxattr attr;
+
+    must(fd >= 0 && ioctl(fd, FS_IOC_FSGETXATTR, &attr) == 0);
+    attr.fsx_projid = project;
+    attr.fsx_xflags |= FS_XFLAG_PROJINHERIT;
+    must(ioctl(fd, FS_IOC_FSSETXATTR, &attr) == 0);
+    close(fd);
+}
+
+/* XFS keeps the rule with or without quotas. */
+static void play_projects(struct agent *a)
+{
+    static const char top[] = BOX_BASE "/disk/uid.1";
+    struct reclaim_request req = {.target = "uid.1", .name = "uid.1"};
+    struct err err = ERR_INIT;
+
+    if (!put_disk("projects", "320M", "mkfs.xfs -q -f"))
+        return;
+    put_project(BOX_BASE "/disk", 5); /* the administrator's */
+    put_dir(top);
+    put_dir(at("%s/upper", top));
+    put_project(at("%s/upper", top), 7); /* the root's */
+    for (int i = 0; i < 6; i++) {
+        put_dir(at("%s/upper/%d", top, i));
+        put_dir(at("%s/upper/%d/sub", top, i));
+        put_file(at("%s/upper/%d/sub/file", top, i), "x");
+    }
+    put_project(at("%s/upper/3/sub", top), 9); /* its owner's */
+    put_project(at("%s/upper/4", top), 9);
+    req.dir = open(BOX_BASE "/disk", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    must(req.dir >= 0 && renameat(req.dir, "uid.1/upper/5", req.dir, "5") < 0 && errno == EXDEV);
+    a->answered = false;
+    must(reclaim_start(a->workers, &req, on_reclaimed, a, &err) == 0);
+    agent_wait(a);
+    tap_ok(a->code == 0 && access(top, F_OK) < 0, "a root of other projects than what it lies in goes (%s)",
+            a->text);
+    close(req.dir);
     must(umount(BOX_BASE "/disk") == 0);
 }
 
@@ -323,6 +366,7 @@ int main(void)
             {"mixer", play_mixer},
             {"worker", play_worker},
             {"protected", play_protected},
+            {"projects", play_projects},
             {"no-quota", play_no_quota},
     };
 
