@@ -227,6 +227,18 @@ static int look(struct slot *s, const struct peer *peer, struct err *err)
     return r;
 }
 
+/* Of a root that is exposed. What does not pass is told, as where it is found before a root is mounted (fail). */
+static int limit_exposed(struct slot *s, int dir, struct keptroot *k, struct err *err)
+{
+    int r = keptroot_limit(dir, &k->record, s->served->volume->size_limit, err);
+    char why[DECISION_TEXT_MAX];
+
+    if (r == 0 || is_passing(r))
+        return r;
+    (void)snprintf(why, sizeof(why), "%s", err_text(err));
+    return err_say(err, ENOTRECOVERABLE, "%s: %s", reason_of(r), why);
+}
+
 int provider_node_take(struct slot *s, struct peer *peer, int dir, struct err *err)
 {
     struct keptroot k;
@@ -252,7 +264,7 @@ int provider_node_take(struct slot *s, struct peer *peer, int dir, struct err *e
                 SC_REASON_ROOT_UNUSABLE ": something is mounted in the place of the root of container %s, "
                                         "which has no record",
                 s->container->name);
-    r = keptroot_limit(dir, &k.record, s->served->volume->size_limit, err);
+    r = limit_exposed(s, dir, &k, err);
     if (r == 0)
         provider_node_exposed(s);
     return r;

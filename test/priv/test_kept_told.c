@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the agent says of a root of persistence Node, and when: that its sizeLimit is only watched, and what it is found to
- * take; who holds it; that a container of another image may not be put on it.
+ * take, or cannot be held any more; who holds it; that a container of another image may not be put on it.
  */
+#include "node-agent/record.h"
 #include "test/priv/node_look.h"
 #include "test/priv/node_steps.h"
 #include "test/priv/tap.h"
@@ -259,9 +260,47 @@ static int other_image(const void *data _unused_)
     return end(good);
 }
 
+/* --- a limit that the file system holds no more ---------------------------------------------------------- */
+
+/* As if the root had been made with a quota. */
+static void put_quota(void)
+{
+    int dir = open(DIR, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct err err = ERR_INIT;
+    struct record rec;
+
+    must(dir >= 0 && record_read(dir, &rec, &err) == 0);
+    rec.project = 1u << 30 | 5;
+    rec.size_limit = 65536;
+    must(record_write(dir, &rec, &err) == 0);
+    close(dir);
+}
+
+static int quota_turned_off(const void *data _unused_)
+{
+    bool good = started() && through(NODE_PROVIDER) && through(NODE_HELLO) && through(NODE_CONSUMER) &&
+                through(NODE_ATTACH) && through(NODE_YIELD);
+    int r;
+
+    if (!good)
+        return end(false);
+    put_quota();
+    node.size_limit = "65536";
+    good = through(NODE_NEXT);
+    node_before(&node, NODE_NEXT_HELLO);
+    while ((r = node_ask_step(&node, NODE_NEXT_HELLO)) == -EAGAIN && !strstr(node.runtime->text, "quota"))
+        (void)poll(NULL, 0, 10);
+    good = tap_ok(r == -EPERM && begins(SC_REASON_ROOT_UNUSABLE ": ") &&
+                           strstr(node.runtime->text, "prjquota"),
+                   "the next provider of a root that is exposed is told: %s (%d)", node.runtime->text, r) &&
+           good;
+    return end(good);
+}
+
 int main(void)
 {
-    static int (*const plays[])(const void *) = {watched, gone_while_counted, held, other_image};
+    static int (*const plays[])(const void *) = {
+            watched, gone_while_counted, held, other_image, quota_turned_off};
 
     if (geteuid() != 0) {
         tap_skip("all", "needs root");
