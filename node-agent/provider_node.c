@@ -42,7 +42,8 @@ static void root_path(const struct slot *s, char ret[ROOT_NAME_MAX])
 /* The root is kept through a disk's bad times too. */
 static bool is_passing(int code)
 {
-    return err_is_passing(code) || code == -EIO || code == -ENOSPC || code == -EDQUOT;
+    return err_is_passing(code) || code == -EIO || code == -ENOSPC || code == -EDQUOT ||
+           code == -OVERLAY_HELD;
 }
 
 /* What is held for longer than it takes a container to end is told; the next provider tries again. Less than the
@@ -51,18 +52,18 @@ static bool is_held(struct slot *s, int code)
 {
     usec_t now = clock_monotonic();
 
-    if (code != -EBUSY)
+    if (code != -OVERLAY_HELD)
         s->busy_since = 0;
     else if (s->busy_since == 0)
         s->busy_since = now;
-    return code == -EBUSY && now - s->busy_since >= HELD_PATIENCE;
+    return code == -OVERLAY_HELD && now - s->busy_since >= HELD_PATIENCE;
 }
 
 static const char *reason_of(int code)
 {
-    return code == -EBUSY    ? SC_REASON_ROOT_HELD
-           : code == -ENOSYS ? SC_REASON_LIMIT_WATCHED
-                             : SC_REASON_ROOT_UNUSABLE;
+    return code == -OVERLAY_HELD ? SC_REASON_ROOT_HELD
+           : code == -ENOSYS     ? SC_REASON_LIMIT_WATCHED
+                                 : SC_REASON_ROOT_UNUSABLE;
 }
 
 /* Ends a try: those of the container who wait hear of it. */

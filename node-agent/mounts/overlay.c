@@ -234,7 +234,7 @@ static int check_free(const struct mounting *m, int upper, const struct mount_st
     if (r == 0)
         return 0;
     name_holder(m, who, sizeof(who));
-    return err_say(err, EBUSY,
+    return err_say(err, OVERLAY_HELD,
             "an earlier mount of this root is still held by %s; a second one would damage it, so it is used "
             "again when that has ended",
             who);
@@ -253,6 +253,8 @@ static int make(const struct mounting *m, const struct mount_overlay *o, struct 
     if (r < 0)
         return r;
     r = mount_new_overlay(o, by_paths, &why);
+    if (r == -EBUSY)
+        return err_say(err, OVERLAY_HELD, "the kernel says that the root is in use");
     if (r < 0)
         return err_set(err, r, "the kernel refuses the overlay%s%s", why.len > 0 ? ": " : "", buf_str(&why));
     return r;
@@ -326,7 +328,8 @@ static int lock_dir(int dir, struct err *err)
     if (fd < 0)
         return err_set(err, fd, "cannot open the directory of the root");
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return err_set(err, errno == EWOULDBLOCK ? EBUSY : errno, "the root is being mounted already");
+        return errno == EWOULDBLOCK ? err_say(err, OVERLAY_HELD, "the root is being mounted already")
+                                    : err_set(err, errno, "cannot lock the directory of the root");
     return take_fd(&fd);
 }
 

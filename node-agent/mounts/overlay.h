@@ -14,7 +14,7 @@
  *
  * One superblock for each upper: index=off lets the kernel mount a second one without a word, so it is asked
  * before (mount_overlay_in_use), with the container's directory locked, a lock that a worker of an agent that
- * has died still holds. An upper in use is answered with -EBUSY: whoever holds it (a process that still
+ * has died still holds. An upper in use is answered with -OVERLAY_HELD: whoever holds it (a process that still
  * has the old root) must go first.
  *
  * Kernels: 6.13 takes the layers as fds; before that mount(2) with /proc/self/fd paths in a namespace of the
@@ -60,7 +60,10 @@ struct overlay_mount_request {
     const char *name;
 };
 
-/* code 0: mounted and exposed. -EBUSY, -ETIMEDOUT, -ENOMEM: may be otherwise later. */
+/* An earlier mount of the root is still there, or under way. Not EBUSY, which is said of workers too. */
+#define OVERLAY_HELD ETXTBSY
+
+/* code 0: mounted and exposed. -OVERLAY_HELD, -ETIMEDOUT, -ENOMEM: may be otherwise later. */
 typedef void (*overlay_mount_fn)(int code, const char *text, void *data);
 
 int overlay_mount_start(struct workers *ws, const struct overlay_mount_request *req, overlay_mount_fn done,

@@ -98,7 +98,7 @@ int project_quota_assign(int upper, int work, uint32_t *ret_project, struct err 
         r = is_free(upper, *ret_project);
     }
     if (r == 0)
-        return err_say(err, EBUSY, "no project id is free on the file system of the state directory");
+        return err_say(err, EUSERS, "no project id is free on the file system of the state directory");
     if (r > 0)
         r = set_project(upper, *ret_project);
     if (r == 0)

@@ -17,7 +17,7 @@
 #include "common/base/err.h"
 
 /* Gives two empty directories one project that nothing else uses, and returns its id; limits nothing yet.
- * -EOPNOTSUPP, with a sentence on what the file system lacks and how to get it. */
+ * -EOPNOTSUPP, with a sentence on what the file system lacks and how to get it; -EUSERS: none was found. */
 int project_quota_assign(int upper, int work, uint32_t *ret_project, struct err *err);
 
 /* Sets the hard limit, in bytes; 0: none. dir: any directory of the file system. -EOPNOTSUPP as above. */

@@ -45,7 +45,8 @@ static void live(struct agent *a)
     put_file(ROOT "/kept", "kept");
     must(unlink(ROOT "/etc/hosts") == 0);
     tap_ok(access(STATE "/" PLACE "/upper/kept", F_OK) == 0, "what is written is in upper");
-    tap_ok(kept_mount(&n, NULL) == -EBUSY, "a second mount is refused while there is one: %s", a->text);
+    tap_ok(kept_mount(&n, NULL) == -OVERLAY_HELD, "a second mount is refused while there is one: %s",
+            a->text);
 
     box_end(&provider);
     tap_ok(access(ROOT "/kept", F_OK) == 0, "the provider's end takes nothing");
@@ -103,7 +104,8 @@ static void check_named_holder(struct kept *n)
 
     (void)snprintf(name, sizeof(name), "process %d of", (int)pid);
     must(expose_remove(n->dir, "rootfs", NULL) == 0);
-    tap_ok(kept_mount(n, NULL) == -EBUSY, "a namespace that kept it refuses a mount: %s", n->agent->text);
+    tap_ok(kept_mount(n, NULL) == -OVERLAY_HELD, "a namespace that kept it refuses a mount: %s",
+            n->agent->text);
     tap_ok(strstr(n->agent->text, name), "its process is named: %s", name);
     must(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
     tap_ok(kept_mount(n, NULL) == 0, "and no more when it has ended (%s)", n->agent->text);
@@ -121,7 +123,7 @@ static void check_holders(struct agent *a)
     put_file(ROOT "/file", "text");
     held = open(ROOT "/file", O_RDONLY | O_CLOEXEC);
     must(held >= 0 && expose_remove(n.dir, "rootfs", NULL) == 0);
-    tap_ok(kept_mount(&n, NULL) == -EBUSY && strstr(a->text, "still held"),
+    tap_ok(kept_mount(&n, NULL) == -OVERLAY_HELD && strstr(a->text, "still held"),
             "an open file of it refuses a mount: %s", a->text);
     close(held);
     tap_ok(kept_mount(&n, NULL) == 0, "and no more when it is closed (%s)", a->text);
@@ -145,6 +147,49 @@ static void play_holders_by_paths(struct agent *a)
 {
     a->caps.layer_fds = false;
     check_holders(a);
+}
+
+static int wait_for_end(struct worker_child *child _unused_, void *data, struct err *err _unused_)
+{
+    char c;
+
+    return read(*(int *)data, &c, 1) == 0 ? 0 : -EIO;
+}
+
+static void on_ended(struct worker_result *res, void *data)
+{
+    agent_keep(data, res->code, res->text);
+}
+
+/* That no worker can be had says nothing of the root. */
+static void play_no_worker(struct agent *a)
+{
+    struct worker_job job = {.place = WORKER_ON_NODE,
+            .what = "wait",
+            .pod = "provider",
+            .target = PLACE,
+            .run = wait_for_end,
+            .n_keep = 1,
+            .done = on_ended,
+            .done_data = a};
+    struct err err = ERR_INIT;
+    struct box provider;
+    struct kept n;
+    int ends[2], r;
+
+    kept_start(&n, a, &provider, &provider_spec, 0);
+    must(pipe2(ends, O_CLOEXEC) == 0);
+    job.keep = job.run_data = &ends[0];
+    must(worker_start(a->workers, &job, &err) == 0);
+    r = kept_mount(&n, NULL);
+    tap_ok(r < 0 && r != -OVERLAY_HELD && err_is_passing(r), "it is not held, and it passes: %s", a->text);
+    a->answered = false;
+    close(ends[1]);
+    agent_wait(a);
+    tap_ok(a->code == 0 && kept_mount(&n, NULL) == 0, "then it is mounted (%s)", a->text);
+    close(ends[0]);
+    box_end(&provider);
+    kept_end(&n);
 }
 
 /* Where layers may lie, and upper. */
@@ -349,6 +394,7 @@ int main(void)
             {"by-paths", play_by_paths},
             {"holders", play_holders},
             {"holders-by-paths", play_holders_by_paths},
+            {"no-worker", play_no_worker},
             {"places", play_places},
             {"alike", play_alike},
             {"files", play_files},

@@ -134,6 +134,6 @@ Test(project_quota, beside_each_other)
         cr_assert_eq(project(id)->inodes, 2, "project %u is two roots'", id);
         last = id;
     }
-    cr_expect_eq(r, -EBUSY, "%s", err_text(&err));
+    cr_expect_eq(r, -EUSERS, "%s", err_text(&err));
     cr_expect_gt(n, 10);
 }
