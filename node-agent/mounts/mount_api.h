@@ -8,7 +8,7 @@
  *   mount_setattr                mount_change                      5.12; MOUNT_ATTR_NOSYMFOLLOW 5.14
  *   fsopen, fsconfig, fsmount    mount_new_scaffold, _tmpfs        5.2
  *   pivot_root, umount2          mount_pivot, mount_detach_*       always
- *   fsconfig with layers as fds  mount_new_overlay                 6.13
+ *   fsconfig with O_PATH layers  mount_new_overlay                 6.15; 6.13 takes fds, but no O_PATH ones
  *   mount                        mount_new_overlay before that     always
  *
  * All return an fd or 0, or a negative errno; the sentence is the caller's, who knows what it was doing.
@@ -26,7 +26,7 @@
 struct mount_caps {
     bool nosymfollow; /* 5.14 */
     bool detached_assembly; /* 6.15: a tree may be put together before any of it is visible */
-    bool layer_fds; /* 6.13: an overlay takes its layers as fds */
+    bool layer_fds; /* 6.15: an overlay takes its layers as O_PATH fds */
 };
 
 /* -ENOSYS with a sentence for people when the kernel is too old to work with at all. Needs CAP_SYS_ADMIN.

@@ -17,7 +17,7 @@
  * has died still holds. An upper in use is answered with -OVERLAY_HELD: whoever holds it (a process that still
  * has the old root) must go first.
  *
- * Kernels: 6.13 takes the layers as fds; before that mount(2) with /proc/self/fd paths in a namespace of the
+ * Kernels: 6.15 takes the layers as O_PATH fds; before that mount(2) with /proc/self/fd paths in a namespace of the
  * worker's own, but for the upper's path, by which a holder is found in the tables of mounts. Not done: user namespaces, data-only layers, any root that is no overlay.
  */
 #pragma once

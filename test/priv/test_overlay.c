@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Roots of persistence Node: read from a provider, mounted, mounted again after everything, and never twice; by
- * fds, and by mount(2) as on kernels before 6.13. The scene's namespace plays the machine's.
+ * fds, and by mount(2) as on kernels before 6.15. The scene's namespace plays the machine's.
  */
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
