@@ -66,9 +66,11 @@ void manager_enqueue(struct manager *m, struct key *key)
     set_timer(m);
 }
 
+/* Whoever may make pods makes as many names as they like: without a StoppableContainer or an instance of that name a pod
+ * is nothing to us, and its name is not kept. */
 static bool nothing_left(const struct observed *o)
 {
-    return !o->sc && !o->sci && !o->consumer && !o->provider && !o->reclaim;
+    return !o->sc && !o->sci && !o->reclaim;
 }
 
 static void forget_key(struct key *key)
@@ -102,6 +104,17 @@ static bool spec_is_behind(const struct key *key, const struct observed *o)
            pod_made_for(o->consumer) > key->spec_asked;
 }
 
+/* Likewise a reset, which throws the root away: the token that asks for it must be the server's. A view that is behind may
+ * show an older one beside the instance that was made for a newer. */
+static bool reset_is_unconfirmed(const struct key *key, const struct observed *o)
+{
+    return o->sc && o->sci && !object_deleting(o->sc) && !object_deleting(o->sci) &&
+           object_controlled_by(o->sci, json_str_or(o->sc, "metadata.uid", "")) &&
+           strcmp(json_str_or(o->sc, "spec.rootfs.resetToken", ""),
+                   json_str_or(o->sci, "spec.resetToken", "")) != 0 &&
+           strcmp(key->confirmed, json_str_or(o->sc, "metadata.resourceVersion", "")) != 0;
+}
+
 /* One plan for one key. What it needs to write or ask is started; the answers come from the loop. */
 static void process(struct key *key)
 {
@@ -119,6 +132,10 @@ static void process(struct key *key)
     key->plan = (struct plan)PLAN_INIT;
     if (spec_is_behind(key, &o)) {
         manager_ask_spec(key, pod_made_for(o.consumer));
+        return;
+    }
+    if (reset_is_unconfirmed(key, &o)) {
+        manager_ask_spec(key, key->spec_asked);
         return;
     }
     if (manager_look_for_pods(key, &o))

@@ -10,7 +10,7 @@
 #include "controller/manager.h"
 #include "controller/workqueue.h"
 
-enum { KEY_MAX = LIMIT_NAMESPACE + 1 + LIMIT_NAME + 1 };
+enum { KEY_MAX = LIMIT_NAMESPACE + 1 + LIMIT_NAME + 1, VERSION_MAX = 32 };
 
 enum watched { WATCH_SC, WATCH_SCI, WATCH_POD, WATCHES };
 
@@ -45,9 +45,12 @@ struct key {
     struct backoff conflicts;
     struct kube_call *call;
     int64_t spec_asked; /* the newest generation of a consumer for which the server was asked for the spec */
+    char confirmed[VERSION_MAX]; /* resourceVersion of the StoppableContainer that the server answered then */
     /* Consumer, provider: asked for since it is out of sight; the instance's uid, or "". */
     char asked_for[2][LIMIT_UID + 1];
     bool asked_provider; /* the one that is asked for now */
+    bool unanswered
+            [2]; /* one was to be made, and what became of that was not told: it may be there, and unseen */
 };
 
 /* manager.c */
@@ -73,6 +76,8 @@ void manager_remember(struct manager *m, enum watched what, struct json *object)
 /* manager_marks.c */
 /* True: the server is asked for a pod that is not to be seen; manager_key_done comes later. */
 bool manager_look_for_pods(struct key *key, const struct observed *o);
+/* The server did not say whether it made that pod. */
+void manager_pod_unanswered(struct key *key, enum action_kind kind);
 /* True: a pod that is in the way of one to be made is ours, and is marked again; manager_key_done comes later. Every
  * other time where that does not succeed, so that it is told. */
 bool manager_mark_existing(struct key *key, const struct json *pod);

@@ -100,6 +100,7 @@ static void on_pod(struct kube_result *result, void *user)
         ask_again(key, "cannot look at", result->message);
         return;
     }
+    key->unanswered[key->asked_provider] = false;
     if (result->code < 0 || !pod_marks_fit(result->object, sci, role_of(key))) {
         manager_key_done(key, 0);
         return;
@@ -142,15 +143,41 @@ bool manager_mark_existing(struct key *key, const struct json *pod)
     return false;
 }
 
-/* Does the status speak of a pod that may be there? Of the provider until it was seen to end; of the consumer while the
- * instance has a phase in which its processes run. */
-static bool is_expected(const struct key *key, const struct json *sci, bool provider)
+void manager_pod_unanswered(struct key *key, enum action_kind kind)
+{
+    if (kind != ACT_CONSUMER_CREATE && kind != ACT_PROVIDER_CREATE)
+        return;
+    key->unanswered[kind == ACT_PROVIDER_CREATE] = true;
+    key->asked_for[kind == ACT_PROVIDER_CREATE][0] = '\0';
+}
+
+/* While it is to run, the next try to make it finds it. */
+static bool is_to_run(const struct json *sc)
+{
+    return sc && !object_deleting(sc) && json_bool_or(sc, "spec.running", false);
+}
+
+static bool has_started(const struct json *pod)
+{
+    struct pod_facts f;
+
+    pod_facts_read(pod, &f);
+    return f.started;
+}
+
+/* May it be there? The provider when the status speaks of it, or the consumer has its root, until it was seen to end; the
+ * consumer while the instance has a phase in which its processes run; and either when it may have been made
+ * unanswered. */
+static bool is_expected(const struct key *key, const struct observed *o, bool provider)
 {
     const struct removed_pod *gone = provider ? &key->memory.provider : &key->memory.consumer;
 
+    if (key->unanswered[provider] && !is_to_run(o->sc))
+        return true;
     if (gone->known && gone->clean)
         return false;
-    return provider ? json_str_or(sci, "status.rootfs.id", "")[0] != '\0' : status_may_run(sci);
+    return provider ? json_str_or(o->sci, "status.rootfs.id", "")[0] || has_started(o->consumer)
+                    : status_may_run(o->sci);
 }
 
 /* True: something was asked of the server, and the key is planned when it has answered. A pod that is seen, but not as
@@ -164,7 +191,7 @@ static bool missed(struct key *key, const struct observed *o, bool provider)
     bool seen = pod_marks_fit(pod, o->sci, role);
 
     if (strcmp(asked_for, uid) == 0 || pod_marks_are_there(pod, o->sci, role) ||
-            (!seen && !is_expected(key, o->sci, provider)))
+            (!seen && !is_expected(key, o, provider)))
         return false;
     text_copy(asked_for, sizeof(key->asked_for[0]), uid);
     key->asked_provider = provider;

@@ -12,6 +12,7 @@
 #include "common/names.h"
 #include "controller/manager_internal.h"
 #include "controller/reclaim_pod.h"
+#include "controller/slim.h"
 #include "controller/text.h"
 
 static const char *name_of(const struct json *object)
@@ -180,6 +181,9 @@ int manager_watch_start(struct manager *m, struct err *err)
         const struct kube_store_config store = {
                 .changed = i == WATCH_POD ? pod_changed : owner_changed,
                 .changed_user = m,
+                .slim = i == WATCH_POD  ? slim_pod
+                        : i == WATCH_SC ? slim_stoppablecontainer
+                                        : NULL,
         };
 
         if (kube_store_new(&store, &m->stores[i]) < 0)

@@ -166,6 +166,8 @@ static void on_answer(struct kube_result *result, void *user)
             break;
         }
         record_failure(key, a->kind, result, apply_outcome(a->kind, result) == APPLY_REFUSED);
+        if (apply_outcome(a->kind, result) == APPLY_FAILED)
+            manager_pod_unanswered(key, a->kind);
         manager_key_done(key, 0);
         return;
     }
@@ -255,14 +257,16 @@ static void on_spec(struct kube_result *result, void *user)
     struct key *key = user;
 
     key->call = NULL;
-    if (result->code < 0 && result->code != -ENOENT) {
+    if (result->code < 0) { /* one that is not there any more will be seen to go */
         log_warn("cannot look at StoppableContainer %s: %s", key->text, result->message);
-        key->spec_asked = 0;
+        if (result->code != -ENOENT)
+            key->spec_asked = 0;
         again_after_conflict(key);
         return;
     }
-    if (result->code == 0)
-        remember_answer(key, ACT_SC_STATUS, take_ptr(result->object));
+    text_copy(key->confirmed, sizeof(key->confirmed),
+            json_str_or(result->object, "metadata.resourceVersion", ""));
+    remember_answer(key, ACT_SC_STATUS, take_ptr(result->object));
     manager_key_done(key, 0);
 }
 

@@ -13,6 +13,7 @@
 #include "common/base/limits.h"
 #include "common/hash/sha256.h"
 #include "common/names.h"
+#include "controller/slim.h"
 #include "controller/template_check.h"
 
 /* Ten years: what is longer is as good as for ever, and must not overflow where it is counted in microseconds. */
@@ -146,6 +147,12 @@ int template_parse(
     if (r < 0)
         return err_set(err, r, "hashing the template");
     memcpy(ret->hash, t.hash, sizeof(t.hash));
+    if (json_at(sc, "spec." SLIM_FIELD))
+        return err_say(err, EINVAL,
+                "spec has %lld fields and list items, more than %d: it is not looked at. Make it smaller, by "
+                "a "
+                "ConfigMap for long lists, say",
+                (long long)json_int_or(sc, "spec." SLIM_FIELD, 0), LIMIT_SPEC_VALUES);
     r = template_check_form(sc, err);
     if (r < 0)
         return r;

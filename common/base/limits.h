@@ -48,6 +48,8 @@ enum {
 
     /* controller: StoppableContainers of a cluster that one controller looks after */
     LIMIT_KEYS = 100000,
+    LIMIT_SPEC_VALUES = 16384, /* of one StoppableContainer's spec; a large pod has some hundred */
+    LIMIT_POD_VALUES = 4 * LIMIT_SPEC_VALUES, /* of one pod's spec and status */
 
     /* mounts */
     LIMIT_MOUNTS = 4096, /* mounts read from one mountinfo */

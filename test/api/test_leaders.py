@@ -254,6 +254,38 @@ def a_leader_whose_machine_slept_writes_nothing_when_it_wakes():
 
 
 @case
+def a_new_leader_with_an_old_view_throws_no_root_away():
+    """Of the StoppableContainers alone: their old token stands beside the instance that was made for the new one."""
+    leader, candidate = world.elect(*SHORT)
+    box = world.box("behind")
+    box.make()
+    box.wait("Running")
+    eventually("the candidate to know of it", lambda: candidate.metrics().get("sc_controller_keys", 0) > 0)
+    candidate.proxy.rule(lambda r: r.kind in ("watch", "list") and r.resource == "stoppablecontainers", lambda x: time.sleep(3600))
+    candidate.proxy.cut_all()
+    world.api.must("PATCH", box.path(), {"spec": {"rootfs": {"resetToken": "again"}}}, MERGE)
+    eventually("a fresh root", lambda: box.status().get("resetToken") == "again" and box.is_in("Running"), 60)
+    box.run(False)
+    box.wait("Stopped", 60)  # no consumer is there whose own generation would tell
+    quiet(lambda: leader.proxy.count(is_write), 2)  # its last words
+    root = box.status()["rootfs"]["id"]
+    killed = time.monotonic()
+    leader.kill()
+    takes_over(candidate, "killed", killed)
+    eventually("the server to be asked", lambda: candidate.proxy.count(
+        lambda r: r.kind == "get" and r.name == box.name and r.resource == "stoppablecontainers", killed) > 0)
+    quiet(lambda: candidate.proxy.count(is_write), 3)
+    wrote = candidate.proxy.seen(is_write, killed)
+    expect(box.is_in("Stopped") and box.status()["rootfs"]["id"] == root and not wrote, "it wrote %s" % wrote)
+    candidate.proxy.clear()
+    candidate.proxy.cut_all()
+    box.run(True)
+    box.wait("Running", 60)
+    expect(box.status()["rootfs"]["id"] == root, "another root: %s" % box.status()["rootfs"])
+    box.remove()
+
+
+@case
 def two_that_lead_at_once_do_no_harm():
     """Neither asks for a lease. The same changes once more under one leader say what is usual."""
     usual = toggles_under("single", lambda: world.elect(*SHORT))

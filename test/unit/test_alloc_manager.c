@@ -3,29 +3,8 @@
  * The manager's own memory of what is to be looked at: a change that could not be noted is not forgotten.
  */
 #include "common/base/limits.h"
-#include "controller/manager_internal.h"
 #include "test/unit/alloc.h"
-
-/* No server: what the stores hold is put there by hand. */
-static struct manager *start(
-        struct loop *loop, const struct plan_config *config, struct kube_client **ret_client)
-{
-    struct kube_config *where = calloc(1, sizeof(*where));
-    struct manager *m = NULL;
-    struct err err = ERR_INIT;
-
-    cr_assert_not_null(where);
-    where->server = strdup("http://127.0.0.1:9");
-    where->namespace = strdup("system");
-    cr_assert_eq(kube_client_new(loop, where, "test", ret_client, &err), 0, "%s", err_text(&err));
-    cr_assert_eq(manager_new(*ret_client, config, &m, &err), 0, "%s", err_text(&err));
-    for (int i = 0; i < WATCHES; i++) {
-        kube_store_replace_begin(m->stores[i]);
-        kube_store_replace_end(m->stores[i], "1");
-    }
-    manager_lead(m);
-    return m;
-}
+#include "test/unit/manager_alone.h"
 
 /* One of which nothing is to be written: it goes, and holds nothing. */
 static struct json *object(void)
@@ -50,7 +29,7 @@ static void run_change(void *user _unused_, struct alloc_outcome *ret)
     usec_t end;
 
     cr_assert_eq(loop_new(&loop, NULL), 0);
-    m = start(loop, &config, &client);
+    m = manager_alone(loop, &config, &client);
     alloc_begin();
     ret->r = kube_store_put(m->stores[WATCH_SC], sc, NULL);
     alloc_end();
