@@ -70,8 +70,9 @@ enum apply_outcome apply_outcome(enum action_kind kind, const struct kube_result
     case -ESTALE:
         return APPLY_CONFLICT;
     case -EPERM:
-        /* The words of the NamespaceLifecycle admission; the reason is an ordinary Forbidden. */
-        if (strstr(result->message, "because it is being terminated"))
+        /* The words of the NamespaceLifecycle admission; the reason is an ordinary Forbidden. A reclaim pod's namespace is
+         * not the one that is asked about. */
+        if (kind != ACT_RECLAIM_CREATE && strstr(result->message, "because it is being terminated"))
             return APPLY_TERMINATING;
         return APPLY_REFUSED;
     case -EINVAL:

@@ -12,6 +12,9 @@
 #include "controller/manager_internal.h"
 #include "controller/text.h"
 
+/* The back-off after two failures. */
+#define TOLD_FROM (2 * USEC_PER_SEC)
+
 static void next_action(struct key *key);
 
 static void log_failure(const struct key *key, enum action_kind kind, const char *why)
@@ -43,18 +46,27 @@ static void remember_answer(struct key *key, enum action_kind kind, struct json 
     manager_remember(key->manager, store_of(kind), object);
 }
 
+/* What the server said is told when it refuses the object, and when it goes on failing: a webhook that is down is a 500
+ * for each create. */
+static bool is_to_be_told(const struct key *key, enum action_kind kind, const struct kube_result *result)
+{
+    return result->http > 0 && !kube_unreached(result) &&
+           key->memory.retry[kind].backoff.current >= TOLD_FROM;
+}
+
 static void record_failure(
         struct key *key, enum action_kind kind, const struct kube_result *result, bool refused)
 {
     struct manager *m = key->manager;
+    bool told = refused || is_to_be_told(key, kind, result);
     const struct json *sc = kube_store_get(m->stores[WATCH_SC], key->namespace, key->name);
     const struct failure failure = {
             .now = clock_monotonic(),
             .retry_after = result->retry_after,
             .unreached = kube_unreached(result),
             .generation = json_int_or(sc, "metadata.generation", 0),
-            .reason = refused ? (result->reason[0] ? result->reason : "Refused") : NULL,
-            .message = refused ? result->message : NULL,
+            .reason = told ? (result->reason[0] ? result->reason : "Refused") : NULL,
+            .message = told ? result->message : NULL,
     };
 
     memory_action_failed(&key->memory, kind, &failure);
@@ -151,6 +163,8 @@ static void on_answer(struct kube_result *result, void *user)
         look_at_existing(key, a);
         return;
     case APPLY_CONFLICT:
+        if (a->kind == ACT_SC_STATUS)
+            memory_not_told(&key->memory);
         again_after_conflict(key);
         return;
     case APPLY_TERMINATING:

@@ -15,6 +15,8 @@
 #define NOTES_MAX (300 * USEC_PER_SEC)
 #define NODE_MIN (10 * USEC_PER_SEC)
 #define NODE_MAX (300 * USEC_PER_SEC)
+/* Two answers count as one stretch of time when they are no further apart: a little more than what is waited for in all. */
+#define NODE_GONE_GAP (90 * USEC_PER_SEC)
 
 void memory_init(struct key_memory *m)
 {
@@ -64,11 +66,13 @@ void memory_set_instance(struct key_memory *m, const char *uid)
 
 void memory_node_answered(struct key_memory *m, enum node_state state, usec_t now)
 {
+    bool long_ago = now > usec_add(m->node_at, NODE_GONE_GAP);
+
     m->node = state;
     m->node_at = now;
     if (state != NODE_GONE)
         m->node_gone_since = 0;
-    else if (!m->node_gone_since)
+    else if (!m->node_gone_since || long_ago) /* it may have been there in between */
         m->node_gone_since = now;
 }
 
@@ -106,6 +110,11 @@ void memory_pod_removed(struct key_memory *m, bool is_provider, const struct jso
     m->write_sent[is_provider ? ACT_PROVIDER_DELETE : ACT_CONSUMER_DELETE][0] = '\0';
 }
 
+void memory_not_told(struct key_memory *m)
+{
+    m->warned[0] = '\0';
+}
+
 void memory_action_failed(struct key_memory *m, enum action_kind kind, const struct failure *failure)
 {
     struct retry *r = &m->retry[kind];
@@ -118,6 +127,8 @@ void memory_action_failed(struct key_memory *m, enum action_kind kind, const str
     r->generation = failure->generation;
     free(r->reason);
     free(r->message);
+    if (kind == ACT_SC_STATUS)
+        memory_not_told(m);
     r->reason = failure->reason ? strdup(failure->reason) : NULL;
     r->message = failure->message ? strdup(failure->message) : NULL;
 }

@@ -130,6 +130,9 @@ struct failure {
 };
 void memory_action_failed(struct key_memory *m, enum action_kind kind, const struct failure *failure);
 
+/* The status was not written, nor the event that comes after it: what is to be warned of has not been. */
+void memory_not_told(struct key_memory *m);
+
 /* The API server answers again: what it did not get to see may be sent now. True when there is such a write. */
 bool memory_reached_again(struct key_memory *m);
 void memory_action_done(struct key_memory *m, enum action_kind kind);

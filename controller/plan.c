@@ -97,14 +97,16 @@ static bool wants_fresh_root(const struct view *v, const char **ret_reason)
 
 static int fresh_root(struct view *v, const char *reason)
 {
-    int r = 0;
+    int r = plan_delete_instance(v);
+    bool done = v->p->n > 0; /* else it is on its way, or held back: told already, or not yet */
 
-    v->no_status = true;
-    if (reason)
-        r = plan_event(
-                v, &(struct plan_event){.reason = reason,
-                           .message = "spec.rootfs.resetToken changed: the root filesystem is thrown away"});
-    return r < 0 ? r : plan_delete_instance(v);
+    v->no_status = v->delete_refused == ACT_KINDS;
+    verdict_phase(v, json_str_or(v->o->sc, "status.phase", SC_PHASE_PENDING), NULL, false);
+    if (r < 0 || !reason || !done)
+        return r;
+    return plan_event(
+            v, &(struct plan_event){.reason = reason,
+                       .message = "spec.rootfs.resetToken changed: the root filesystem is thrown away"});
 }
 
 static int with_instance(struct view *v)
@@ -158,20 +160,33 @@ static int choose(struct view *v)
     return with_instance(v);
 }
 
+/* A pod has no node, and the scheduler finds none. */
+static bool waits_for_node(const struct view *v)
+{
+    const struct pod_facts *c = &v->consumer, *p = &v->provider;
+
+    return (c->exists && !c->node[0] && c->unschedulable) || (p->exists && !p->node[0] && p->unschedulable);
+}
+
 int plan_make(
         const struct observed *o, const struct plan_config *config, struct key_memory *m, struct plan *p)
 {
-    struct view v = {.o = o, .config = config, .m = m, .p = p};
+    struct view v = {.o = o, .config = config, .m = m, .p = p, .delete_refused = ACT_KINDS};
     const struct key_memory before = *m;
     int r;
 
     r = read_view(&v);
+    if (r == 0 && !waits_for_node(&v))
+        m->node_gone_since = 0;
     if (r == 0 && o->sc && belongs_to_sc(o->sci, o->sc))
         plan_node_limit(&v);
     if (r == 0)
         r = choose(&v);
-    if (r == 0 && !v.no_status && v.verdict.phase)
+    if (r == 0 && !v.no_status && v.verdict.phase) {
+        if (v.delete_refused != ACT_KINDS)
+            (void)verdict_refused(&v, v.delete_refused);
         r = plan_status(&v);
+    }
     template_free(&v.template);
     json_free(v.sci_status);
     if (r < 0)

@@ -87,7 +87,11 @@ static int add_delete(struct view *v, enum action_kind kind, const struct json *
     const char *uid = json_str_or(object, "metadata.uid", "");
     struct action *a = &v->p->actions[v->p->n];
 
-    if (strcmp(v->m->write_sent[kind], uid) == 0 || v->p->n == PLAN_ACTIONS_MAX || !plan_may(v, kind))
+    if (strcmp(v->m->write_sent[kind], uid) == 0)
+        return 0;
+    if (v->m->retry[kind].reason)
+        v->delete_refused = kind;
+    if (v->p->n == PLAN_ACTIONS_MAX || !plan_may(v, kind))
         return 0;
     *a = (struct action){.kind = kind, .grace_seconds = grace};
     text_copy(a->namespace, sizeof(a->namespace), json_str_or(object, "metadata.namespace", ""));
@@ -171,6 +175,11 @@ bool plan_namespace_terminating(struct view *v)
     else
         plan_requeue(v, again);
     return true;
+}
+
+void plan_look_at_node_again(struct view *v)
+{
+    plan_requeue(v, usec_add(v->o->now, backoff_next(&v->m->node_backoff)));
 }
 
 enum node_state plan_node_state(struct view *v, const char *node, usec_t max_age)

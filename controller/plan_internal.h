@@ -59,6 +59,8 @@ struct view {
     bool on_node; /* persistence Node: of the instance, whatever the SC's spec says by now */
     struct json *sci_status; /* the new one, being made; owned */
     struct verdict verdict;
+    enum action_kind
+            delete_refused; /* a deletion that the way wants and the server refuses; ACT_KINDS: none */
     char refused_for[REASON_MAX]; /* a reason that the agent gave: what opinions point to */
     char news[REASON_MAX]; /* the same, of what is no refusal; or "" */
     bool no_status; /* nothing is said this time */
@@ -137,6 +139,9 @@ bool plan_namespace_terminating(struct view *v);
 /* The node's state, or NODE_UNKNOWN after having asked. max_age: what was learned longer ago is asked again.
  */
 enum node_state plan_node_state(struct view *v, const char *node, usec_t max_age);
+/* A pod waits for that node, which is there. No event may tell when it is gone, or tainted: the scheduler's words for a taint
+ * name none. */
+void plan_look_at_node_again(struct view *v);
 
 /* Verdicts */
 void opine(struct opinion *o, const char *status, const char *reason, const char *fmt, ...) _printf_(4, 5);

@@ -80,8 +80,12 @@ static enum root_state judge_node(struct view *v, struct opinion *why)
     if (!v->provider.node[0] || !c->exists || c->node[0] || !c->unschedulable)
         return ROOT_INTACT;
     node = plan_node_state(v, v->provider.node, PLAN_NODE_ANSWER_AGE);
-    if (node != NODE_GONE)
-        return node == NODE_UNKNOWN ? ROOT_ASK : ROOT_INTACT;
+    if (node == NODE_UNKNOWN)
+        return ROOT_ASK;
+    if (node != NODE_GONE) {
+        plan_look_at_node_again(v);
+        return ROOT_INTACT;
+    }
     due = usec_add(v->m->node_gone_since, PLAN_NODE_GONE_PATIENCE);
     if (v->o->now < due) {
         plan_requeue(v, due);
@@ -112,6 +116,14 @@ enum root_state plan_root_state(struct view *v, struct opinion *ret_why)
     return plan_namespace_active(v) ? ROOT_LOST : ROOT_ASK;
 }
 
+/* In the SC's own status, with its event: the instance's goes with the instance. */
+static bool is_told(const struct view *v)
+{
+    const struct json *told = status_condition(json_field(v->o->sc, "status"), SC_COND_ROOTFS_INTACT);
+
+    return strcmp(json_str_or(told, "status", ""), "False") == 0;
+}
+
 /* The consumer is stopped, whatever spec.running says; what is left of the provider stays to be looked at.
  * The loss is written before anything is made anew, so that it cannot pass unseen. */
 int plan_lost(struct view *v)
@@ -131,7 +143,7 @@ int plan_lost(struct view *v)
             recreate ? "%s; a fresh one is made"
                      : "%s; set spec.rootfs.resetToken to a new value to start on a fresh one",
             v->verdict.intact.message);
-    if (!recreate || !written_loss(v))
+    if (!recreate || !written_loss(v) || !is_told(v))
         return 0;
     if (v->m->recreate_at > v->o->now) {
         plan_requeue(v, v->m->recreate_at);

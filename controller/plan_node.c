@@ -381,6 +381,7 @@ static bool node_is_away(struct view *v)
     case NODE_READY:
     case NODE_NOT_READY:
     default:
+        plan_look_at_node_again(v);
         return false;
     }
 }

@@ -178,11 +178,21 @@ static bool held_long_enough(struct view *v, struct hold *hold, usec_t patience)
     return false;
 }
 
+static bool newly_false(const struct json *old, const struct json *new, const char *type)
+{
+    const char *was = json_str_or(status_condition(old, type), "status", "");
+    const char *is = json_str_or(status_condition(new, type), "status", "");
+
+    return strcmp(is, "False") == 0 && strcmp(was, "False") != 0;
+}
+
 static bool sc_status_is_due(struct view *v, const struct json *old, const struct json *new)
 {
     struct key_memory *m = v->m;
-    bool words_only = strcmp(json_str_or(old, "phase", ""), json_str_or(new, "phase", "")) == 0 &&
-                      json_int_or(old, "observedGeneration", 0) == json_int_or(new, "observedGeneration", 0);
+    bool words_only =
+            strcmp(json_str_or(old, "phase", ""), json_str_or(new, "phase", "")) == 0 &&
+            json_int_or(old, "observedGeneration", 0) == json_int_or(new, "observedGeneration", 0) &&
+            !newly_false(old, new, SC_COND_ROOTFS_INTACT);
 
     if (v->verdict.progress && !held_long_enough(v, &m->sc_hold, SC_PATIENCE))
         return false;
@@ -322,14 +332,6 @@ static int sc_status(struct view *v)
         return r;
     r = tell_limit(v, old);
     return r < 0 ? r : tell_change(v, old, new);
-}
-
-static bool newly_false(const struct json *old, const struct json *new, const char *type)
-{
-    const char *was = json_str_or(status_condition(old, type), "status", "");
-    const char *is = json_str_or(status_condition(new, type), "status", "");
-
-    return strcmp(is, "False") == 0 && strcmp(was, "False") != 0;
 }
 
 /* What a restarted controller could not find out again. */

@@ -17,7 +17,7 @@ import time
 
 import fault_proxy as fault
 from fake_node import Box, FakeNode, reclaims
-from kube import Api, Failed, Replica, case, eventually, expect, make_namespace, play, quiet, writes
+from kube import PODS, Api, Failed, Replica, case, eventually, expect, make_namespace, play, quiet, writes
 
 RUN = "faults-%d" % os.getpid()
 # Requests in a second that are no busy loop, for what is tried again: three watches and a lease.
@@ -417,6 +417,60 @@ def writes_go_on_at_once_after_an_outage_of_writes():
     box.wait("Stopped", 30)
     print("# stopped %.1f s after the server was back" % (time.monotonic() - began))
     box.check()
+    box.remove()
+
+
+@case
+def a_failure_that_lasts_is_told():
+    """A webhook that is down is a 500 for each create."""
+    box = world.box("lasting")
+    down = 'failed calling webhook "pods.example.com": connection refused'
+    world.proxy.rule(lambda r: r.namespace == box.namespace and r.method == "POST" and r.resource == "pods",
+                     fault.answer(500, message=down, reason="InternalError"))
+    box.make()
+    eventually(lambda: "Ready to say so: %s" % box.status(),
+               lambda: any(c["type"] == "Ready" and down in c["message"] for c in box.status().get("conditions", [])), 30)
+    expect(box.is_in("Pending"), "phase: %s" % box.status())
+    world.recovered()
+    box.wait("Running")
+    box.check()
+    box.remove()
+
+
+@case
+def a_pod_that_was_made_unanswered_is_not_overlooked():
+    """The server makes the consumer, nobody says so, and no watch tells: it is asked for before "Stopped" is said."""
+    box = world.box("unanswered")
+    pod = PODS % box.namespace + "/" + box.name
+    back = threading.Event()
+
+    def later(x):
+        back.wait(60)
+        x.relay()
+
+    def made(r):
+        return r.namespace == box.namespace and r.method == "POST" and r.resource == "pods"
+
+    def told(r):
+        return r.kind in ("watch", "list") and r.resource == "pods"
+
+    def hide_and_make(x):
+        world.proxy.rule(made, fault.answer(503))
+        world.proxy.rule(told, later)
+        world.proxy.cut_all()  # this one, too
+        x.fetch()
+        raise fault.Cut
+    world.proxy.rule(made, hide_and_make, 1)
+    try:
+        box.make()
+        eventually("the pod to be there", lambda: world.api.get(pod))
+        box.run(False)
+        eventually("its end to be asked for", lambda: box.is_in("Stopped") or not (world.api.get(pod) or {}).get("spec"))
+        expect(not world.api.get(pod), "Stopped is said, and the pod is there")
+    finally:
+        back.set()
+    world.recovered()
+    box.wait("Stopped")
     box.remove()
 
 

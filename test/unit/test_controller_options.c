@@ -97,6 +97,7 @@ Test(apply, outcomes)
             {ACT_CONSUMER_CREATE, -EEXIST, "", APPLY_EXISTS},
             {ACT_CONSUMER_CREATE, -EPERM, "exceeded quota", APPLY_REFUSED},
             {ACT_CONSUMER_CREATE, -EPERM, "... because it is being terminated", APPLY_TERMINATING},
+            {ACT_RECLAIM_CREATE, -EPERM, "... because it is being terminated", APPLY_REFUSED},
             {ACT_CONSUMER_CREATE, -EINVAL, "", APPLY_REFUSED},
             {ACT_CONSUMER_CREATE, -EAGAIN, "", APPLY_FAILED},
             {ACT_CONSUMER_CREATE, -ETIMEDOUT, "", APPLY_FAILED},

@@ -76,3 +76,26 @@ Test(plan_lost_node, node_of_a_moment_or_without_room_loses_nothing)
     cr_assert_eq(w.made[ACT_SCI_CREATE], 1);
     world_free(&w);
 }
+
+/* The scheduler's words for a taint name none, and the provider tolerates each: nothing but our own look tells. */
+Test(plan_lost_node, a_taint_that_no_event_tells_of_is_noticed)
+{
+    static const enum node_state before[] = {NODE_READY, NODE_NOT_READY};
+    static const char *const specs[] = {PROVIDER("Hold"), SPEC("")};
+    struct world w;
+
+    for (size_t i = 0; i < ARRAY_SIZE(before) * ARRAY_SIZE(specs); i++) {
+        usec_t end;
+
+        wait_for_node(&w, specs[i / 2], before[i % 2]);
+        w.node = NODE_GONE;
+        end = w.now + 900 * USEC_PER_SEC;
+        while (w.requeue_at <= end) { /* the controller's own timers alone */
+            w.now = w.requeue_at > w.now ? w.requeue_at : w.now;
+            world_settle(&w);
+        }
+        cr_assert_str_eq(condition_text(w.sc, "RootfsIntact", "reason"), "NodeGone", "%zu: %s", i,
+                condition_text(w.sc, "RootfsIntact", "message"));
+        world_free(&w);
+    }
+}

@@ -228,3 +228,35 @@ Test(plan_persistence_gone, node_without_room_for_the_workload)
     consumer_runs(&w);
     world_free(&w);
 }
+
+static void evicted(struct world *w)
+{
+    pod_gone(w, &w->consumer, true);
+    world_wait(w, 20 * USEC_PER_SEC);
+    cr_assert_not_null(w->consumer);
+}
+
+/* Nobody asks while all is well: what was answered before says nothing of the time since. */
+Test(plan_persistence_gone, the_minute_begins_anew_each_time)
+{
+    static const usec_t between[] = {45 * USEC_PER_SEC, 30 * 86400 * USEC_PER_SEC};
+    struct world w;
+
+    for (size_t i = 0; i < ARRAY_SIZE(between); i++) {
+        world_init(&w, SPEC(",'onLoss':'Recreate'"));
+        world_run(&w);
+        for (int flap = 0; flap < 2; flap++) {
+            evicted(&w);
+            w.node = NODE_GONE;
+            unplaced(&w, w.consumer);
+            world_wait(&w, 30 * USEC_PER_SEC);
+            cr_assert(!strstr(w.events, "RootfsLost"), "given up after a moment: %s", w.events);
+            w.node = NODE_READY;
+            consumer_runs(&w);
+            w.now += between[i];
+            world_settle(&w);
+        }
+        cr_assert_eq(w.made[ACT_SCI_CREATE], 1);
+        world_free(&w);
+    }
+}
