@@ -29,12 +29,15 @@
 #include "common/base/log.h"
 #include "node-agent/mounts/mount_api.h"
 
+#define REAP_AGAIN USEC_PER_SEC
+
 struct workers {
     struct loop *loop;
     struct list all;
-    /* Children that could not be watched: killed, and reaped when another starts or ends. */
+    /* Children that could not be watched: killed, and looked at once a second until they have ended. */
     pid_t unwatched[LIMIT_STUCK_WORKERS];
     size_t n_unwatched;
+    struct loop_source *reaper;
 };
 
 struct worker {
@@ -291,6 +294,13 @@ static void reap_unwatched(struct workers *ws)
             i++;
         else
             ws->unwatched[i] = ws->unwatched[--ws->n_unwatched];
+    if (ws->n_unwatched > 0)
+        (void)loop_timer_in(ws->reaper, REAP_AGAIN);
+}
+
+static void on_reaper(struct loop_source *src _unused_, usec_t now _unused_, void *data)
+{
+    reap_unwatched(data);
 }
 
 static void on_exit_of_child(struct loop_source *src _unused_, int code, int status, void *data)
@@ -300,7 +310,6 @@ static void on_exit_of_child(struct loop_source *src _unused_, int code, int sta
 
     say_death(code, status, text, sizeof(text));
     answer(w, -EIO, text);
-    reap_unwatched(w->ws);
     worker_free(w);
 }
 
@@ -323,11 +332,17 @@ static void on_timer(struct loop_source *src, usec_t now _unused_, void *data)
 int workers_new(struct loop *loop, struct workers **ret, struct err *err)
 {
     struct workers *ws = calloc(1, sizeof(*ws));
+    int r;
 
     if (!ws)
         return err_set(err, ENOMEM, "cannot prepare for workers");
     ws->loop = loop;
     list_init(&ws->all);
+    r = loop_add_timer(loop, "workers", on_reaper, ws, &ws->reaper);
+    if (r < 0) {
+        free(ws);
+        return err_set(err, r, "cannot prepare for workers");
+    }
     *ret = ws;
     return 0;
 }
@@ -343,6 +358,7 @@ struct workers *workers_free(struct workers *ws)
         answer(w, -ECANCELED, "the agent stops");
         worker_free(w);
     }
+    (void)loop_remove(ws->reaper);
     free(ws);
     return NULL;
 }
@@ -432,6 +448,7 @@ static void kill_unwatched(struct workers *ws, pid_t pid)
 {
     (void)kill(pid, SIGKILL);
     ws->unwatched[ws->n_unwatched++] = pid;
+    (void)loop_timer_in(ws->reaper, 0);
 }
 
 int worker_start(struct workers *ws, const struct worker_job *job, struct err *err)

@@ -149,31 +149,35 @@ static enum node_step torture_state(enum node_step step)
                                                       : step;
 }
 
-/* What failed and is nobody's to ask for again, the agent does again a second later. */
-static void torture_check(struct torture_life *l, enum node_step step)
+/* What failed and is nobody's to ask for again, the agent does again a second later; a worker that was killed ends in its
+ * own time. Returns what is to be seen then, which is to be `good` if there is one. */
+static char *torture_look_until(struct torture_life *l, enum node_step step, const char *good)
 {
     usec_t end = usec_add(clock_monotonic(), l->trace.done ? 5 * USEC_PER_SEC : 0);
+    char *look = NULL;
     char text[4096];
-    int r = 0;
+    int r;
 
-    do {
-        if (r != 0)
-            (void)poll(NULL, 0, 50);
+    for (;;) {
         (void)node_settle(l->n);
         node_reap(l->n);
         r = node_check(text, sizeof(text));
-    } while (r != 0 && clock_monotonic() < end);
+        look = node_look();
+        if ((r == 0 && (!good || strcmp(good, look) == 0)) || clock_monotonic() >= end)
+            break;
+        free(look);
+        (void)poll(NULL, 0, 50);
+    }
     if (r != 0)
         torture_wrong(l, "check after %s: %s", node_step_names[step], text);
+    return look;
 }
 
 static void torture_look(struct torture_life *l, enum node_step step)
 {
     char **good = &torture_good.after[l->step == NODE_LOSE][torture_state(step)];
-    char *look;
+    char *look = torture_look_until(l, step, *good);
 
-    torture_check(l, step);
-    look = node_look();
     if (!*good)
         *good = look;
     else
