@@ -49,8 +49,7 @@ struct key {
     /* Consumer, provider: asked for since it is out of sight; the instance's uid, or "". */
     char asked_for[2][LIMIT_UID + 1];
     bool asked_provider; /* the one that is asked for now */
-    bool unanswered
-            [2]; /* one was to be made, and what became of that was not told: it may be there, and unseen */
+    bool unanswered[2]; /* whether one was made was not told: it may be there, and unseen */
 };
 
 /* manager.c */

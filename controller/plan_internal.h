@@ -59,8 +59,7 @@ struct view {
     bool on_node; /* persistence Node: of the instance, whatever the SC's spec says by now */
     struct json *sci_status; /* the new one, being made; owned */
     struct verdict verdict;
-    enum action_kind
-            delete_refused; /* a deletion that the way wants and the server refuses; ACT_KINDS: none */
+    enum action_kind delete_refused; /* a wanted deletion; ACT_KINDS: none */
     char refused_for[REASON_MAX]; /* a reason that the agent gave: what opinions point to */
     char news[REASON_MAX]; /* the same, of what is no refusal; or "" */
     bool no_status; /* nothing is said this time */

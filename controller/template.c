@@ -149,9 +149,8 @@ int template_parse(
     memcpy(ret->hash, t.hash, sizeof(t.hash));
     if (json_at(sc, "spec." SLIM_FIELD))
         return err_say(err, EINVAL,
-                "spec has %lld fields and list items, more than %d: it is not looked at. Make it smaller, by "
-                "a "
-                "ConfigMap for long lists, say",
+                "spec has %lld fields and list items, more than %d: it is not looked at. Make it smaller: "
+                "long lists can be in a ConfigMap, say",
                 (long long)json_int_or(sc, "spec." SLIM_FIELD, 0), LIMIT_SPEC_VALUES);
     r = template_check_form(sc, err);
     if (r < 0)

@@ -133,6 +133,11 @@ void agent_instance_put(struct node_instance *in)
     free(in);
 }
 
+bool agent_is_passing(int code)
+{
+    return err_is_passing(code) || code == -EIO || code == -ENOSPC || code == -EDQUOT;
+}
+
 void agent_warn(struct agent *a, const char *fmt, ...)
 {
     usec_t now = clock_monotonic();

@@ -187,6 +187,9 @@ struct node_instance *agent_instance(struct agent *a, const char *ns, const char
 /* Forgets it if nothing refers to it. */
 void agent_instance_put(struct node_instance *in);
 
+/* err_is_passing, or a disk's bad time: another try, when there is room again, may succeed. code is negative. */
+bool agent_is_passing(int code);
+
 /* A warning about what a pod's process did: text of strangers' making comes at their rate, so it is limited.
  */
 void agent_warn(struct agent *a, const char *fmt, ...) _printf_(2, 3);

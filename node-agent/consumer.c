@@ -151,9 +151,8 @@ static void warn_of_asides(const struct slot *s, const struct attach_result *res
                 v->pod_name, s->container->name, result->asides[i].path, result->asides[i].moved_to);
     if (told < result->n_asides)
         agent_warn(a,
-                "pod %s/%s: container %s: %zu things were in the way of mounts and have other names now, "
-                "first "
-                "of them %s, which is %s",
+                "pod %s/%s: container %s: %zu things were in the way of mounts and were renamed, the first "
+                "of them %s to %s",
                 v->pod_namespace, v->pod_name, s->container->name, result->n_asides, result->asides[0].path,
                 result->asides[0].moved_to);
 }

@@ -42,8 +42,7 @@ static void root_path(const struct slot *s, char ret[ROOT_NAME_MAX])
 /* The root is kept through a disk's bad times too. */
 static bool is_passing(int code)
 {
-    return err_is_passing(code) || code == -EIO || code == -ENOSPC || code == -EDQUOT ||
-           code == -OVERLAY_HELD;
+    return agent_is_passing(code) || code == -OVERLAY_HELD;
 }
 
 /* What is held for longer than it takes a container to end is told; the next provider tries again. Less than the

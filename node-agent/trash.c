@@ -18,12 +18,6 @@
 
 enum { REMOVALS_MAX = 4 }; /* workers at once */
 
-/* What another try may overcome, by itself or when there is room again. */
-static bool is_passing(int code)
-{
-    return err_is_passing(code) || code == -EIO || code == -ENOSPC || code == -EDQUOT;
-}
-
 /* Said once, however often it is tried. */
 static void failed(struct node_instance *in, bool passing, const char *text)
 {
@@ -58,8 +52,8 @@ static void on_removed(int code, const char *text, void *data)
     in->agent->n_removing--;
     if (code == 0 || code == -EAGAIN)
         in->remove_error[0] = '\0';
-    else
-        failed(in, is_passing(code) && code != -EBUSY, text); /* that is a mount, which a person has made */
+    else /* EBUSY is a mount, which a person has made */
+        failed(in, agent_is_passing(code) && code != -EBUSY, text);
     pass_turn(in->agent); /* before its own next slice */
     agent_touch(in);
 }
@@ -74,7 +68,7 @@ static bool begin(struct node_instance *in, const char *name)
     in->removing = r == 0;
     a->n_removing += r == 0;
     if (r < 0)
-        failed(in, is_passing(r), err_text(&err));
+        failed(in, agent_is_passing(r), err_text(&err));
     return r == 0;
 }
 
@@ -88,7 +82,7 @@ static bool go_on(struct node_instance *in)
     if (r > 0)
         return begin(in, name);
     if (r < 0) {
-        failed(in, is_passing(r), err_text(&err));
+        failed(in, agent_is_passing(r), err_text(&err));
         return false;
     }
     in->trash = false;

@@ -66,6 +66,7 @@ static int crowd(const void *data _unused_)
 {
     static struct crowd c;
     struct err err = ERR_INIT;
+    usec_t end;
     bool good;
 
     node_make(&c.node);
@@ -82,7 +83,9 @@ static int crowd(const void *data _unused_)
                            "one more is refused: %s", c.text);
     if (good) {
         c.clients[0] = rpc_client_free(c.clients[0]); /* with its connection */
-        while (system("grep -q 'given up the call' " NODE_LOG) != 0 && answers(&c) == 1)
+        end = usec_add(clock_monotonic(), NODE_WAIT);
+        while (system("grep -q 'given up the call' " NODE_LOG) != 0 && answers(&c) == 1 &&
+                clock_monotonic() < end)
             (void)poll(NULL, 0, 10);
         ask(&c);
     }
