@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <sys/ptrace.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 
@@ -26,11 +27,13 @@ struct trace {
     unsigned long at; /* n */
     unsigned variant; /* TRACE_FAIL: which of the errors */
     long only; /* TRACE_FAIL: calls of this number alone; 0: of all */
+    const char *path; /* TRACE_FAIL: those alone that have this in the path they are given; NULL: all */
     unsigned long count; /* system calls of the kind that is counted */
     bool early; /* the agent is not yet the program */
     bool done; /* it has happened */
     long number; /* of the system call where it did */
     int error; /* that it failed with */
+    int ended; /* waitpid's word of the agent, once it has ended */
     pid_t agent;
     size_t n;
     struct {
@@ -167,11 +170,24 @@ static void trace_set_result(pid_t pid, int error)
 #define TRACE_CAN_FAIL false
 #endif
 
-/* Before a system call. False: the process has ended. */
-static bool trace_on_entry(struct trace *t, size_t i, long number)
+/* Whether the text at address, a second argument, has that part. */
+static bool trace_has_path(pid_t pid, uint64_t address, const char *part)
 {
+    char text[256] = "";
+    struct iovec here = {.iov_base = text, .iov_len = sizeof(text) - 1};
+    struct iovec there = {.iov_base = (void *)(uintptr_t)address, .iov_len = sizeof(text) - 1};
+
+    /* Less is read where the page of the text is the last one. */
+    return process_vm_readv(pid, &here, 1, &there, 1, 0) > 0 && strstr(text, part);
+}
+
+/* Before a system call. False: the process has ended. */
+static bool trace_on_entry(struct trace *t, size_t i, const struct __ptrace_syscall_info *info)
+{
+    long number = (long)info->entry.nr;
     pid_t pid = t->tracees[i].pid;
-    bool may_fail = t->act == TRACE_FAIL && (t->only == 0 || t->only == number);
+    bool may_fail = t->act == TRACE_FAIL && (t->only == 0 || t->only == number) &&
+                    (!t->path || trace_has_path(pid, info->entry.args[1], t->path));
     int error = may_fail ? trace_error_of(number, t->variant) : 0;
 
     if (t->early || (t->act == TRACE_KILL_WORKER && pid == t->agent) || (t->act == TRACE_FAIL && !error))
@@ -210,7 +226,17 @@ static bool trace_on_stop(struct trace *t, pid_t pid, int status, int *ret_signa
         trace_set_result(pid, t->tracees[i].fail);
         t->tracees[i].fail = 0;
     }
-    return info.op != PTRACE_SYSCALL_INFO_ENTRY || trace_on_entry(t, i, (long)info.entry.nr);
+    return info.op != PTRACE_SYSCALL_INFO_ENTRY || trace_on_entry(t, i, &info);
+}
+
+static void trace_on_end(struct trace *t, struct node *n, pid_t pid, int status)
+{
+    if (pid == n->agent) {
+        n->agent = 0;
+        t->ended = status;
+    }
+    trace_forget(t, pid);
+    node_ended(n, pid);
 }
 
 /* Lets go of all: each at its next stop, whichever that is. */
@@ -225,10 +251,7 @@ static void trace_detach(struct trace *t, struct node *n)
 
         must(pid > 0);
         if (!WIFSTOPPED(status)) {
-            if (pid == n->agent)
-                n->agent = 0;
-            node_ended(n, pid);
-            trace_forget(t, pid);
+            trace_on_end(t, n, pid, status);
         } else if (trace_on_stop(t, pid, status, &sig)) {
             bool failing = t->tracees[trace_index(t, pid)].fail != 0;
 
@@ -255,12 +278,34 @@ static int trace_run(struct trace *t, struct node *n, pid_t asker)
             if (trace_on_stop(t, pid, status, &sig))
                 (void)ptrace(PTRACE_SYSCALL, pid, 0, sig);
         } else {
-            if (pid == n->agent)
-                n->agent = 0;
-            trace_forget(t, pid);
-            node_ended(n, pid);
+            trace_on_end(t, n, pid, status);
         }
     }
     trace_detach(t, n);
     return answer;
+}
+
+/* An agent that is started, and what goes wrong in that. 0: it listens for the kubelet; 1: not, and if it has ended,
+ * t->ended says how. */
+_unused_ static int trace_start(struct trace *t, struct node *n)
+{
+    int go[2], r;
+    pid_t asker;
+
+    must(pipe2(go, O_CLOEXEC) == 0);
+    n->agent = node_fork_agent(n, go[0]);
+    trace_seize(t, n->agent);
+    t->early = true;
+    must(ptrace(PTRACE_INTERRUPT, n->agent, 0, 0) == 0);
+    fflush(stdout);
+    asker = fork();
+    must(asker >= 0);
+    if (asker == 0) {
+        must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && write(go[1], "g", 1) == 1);
+        _exit(node_wait_start(n) < 0);
+    }
+    r = trace_run(t, n, asker);
+    (void)close(go[0]);
+    (void)close(go[1]);
+    return r;
 }
