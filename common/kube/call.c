@@ -210,13 +210,17 @@ static int send_request(struct kube_call *call, struct err *err)
             .body_len = call->x.body_len,
             .timeout = call->x.timeout,
             .max_body = call->x.bytes ? 0 : call->x.max_body,
+            .fresh_connection = call->x.fresh_connection,
             .own_connection = call->x.watch,
             .on_header = call->x.opened ? on_header : NULL,
             .on_data = on_data,
             .on_done = on_done,
             .user = call,
     };
-    r = http_start(call->x.watch ? client->watches : client->requests, &spec, &call->request, err);
+    r = http_start(call->x.watch    ? client->watches
+                   : call->x.urgent ? client->urgent
+                                    : client->requests,
+            &spec, &call->request, err);
     if (r >= 0)
         count(call);
     return r;

@@ -12,7 +12,7 @@
 #define REQUEST_TIMEOUT ((usec_t)15 * USEC_PER_SEC)
 
 /* Each idle one costs some 50 KB and a system call per request. */
-enum { REQUEST_CONNECTIONS = 4, WATCH_CONNECTIONS = 32 };
+enum { REQUEST_CONNECTIONS = 4, URGENT_CONNECTIONS = 2, WATCH_CONNECTIONS = 32 };
 
 int kube_client_new(struct loop *loop, struct kube_config *config, const char *user_agent,
         struct kube_client **ret, struct err *err)
@@ -37,6 +37,10 @@ int kube_client_new(struct loop *loop, struct kube_config *config, const char *u
     r = http_client_new(loop, &http, &client->requests, err);
     if (r < 0)
         return r;
+    http.max_connections = URGENT_CONNECTIONS;
+    r = http_client_new(loop, &http, &client->urgent, err);
+    if (r < 0)
+        return r;
     http.max_connections = WATCH_CONNECTIONS;
     r = http_client_new(loop, &http, &client->watches, err);
     if (r < 0)
@@ -52,6 +56,7 @@ struct kube_client *kube_client_free(struct kube_client *client)
     while (!list_empty(&client->calls))
         (void)kube_call_cancel(kube_call_from_list(client->calls.next));
     (void)http_client_free(client->requests);
+    (void)http_client_free(client->urgent);
     (void)http_client_free(client->watches);
     (void)kube_config_free(client->config);
     free(client->user_agent);
@@ -160,6 +165,8 @@ int kube_request_start(struct kube_client *client, const struct kube_request *re
             .content_type = verbs[request->verb].content_type,
             .timeout = request->timeout ? request->timeout : REQUEST_TIMEOUT,
             .max_body = LIMIT_API_ANSWER,
+            .urgent = request->urgent,
+            .fresh_connection = request->fresh_connection,
             .done = request->done,
             .user = request->user,
     };

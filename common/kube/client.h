@@ -84,6 +84,8 @@ struct kube_request {
     const char *propagation; /* "Background", "Foreground", "Orphan"; NULL: the resource's default */
 
     usec_t timeout; /* 0: 15 s */
+    bool urgent; /* does not wait for other requests, which a dead webhook may hold for long; two at a time */
+    bool fresh_connection; /* not on one that is there, which may lead nowhere */
     kube_done_fn done;
     void *user;
 };

@@ -21,6 +21,7 @@ struct kube_exchange {
     usec_t timeout;
     size_t max_body; /* of a 2xx answer that is collected */
     bool watch; /* on a connection of its own */
+    bool urgent, fresh_connection; /* as in kube_request */
     void (*opened)(void *user); /* a 2xx answer has begun; may cancel. NULL: not wanted */
     kube_bytes_fn bytes; /* NULL: the answer is collected and parsed */
     kube_done_fn done; /* result->object is NULL when bytes is given */
@@ -34,6 +35,7 @@ struct kube_client {
     struct loop *loop;
     struct kube_config *config;
     struct http_client *requests;
+    struct http_client *urgent;
     struct http_client *watches;
     char *user_agent; /* the header line */
     struct list calls; /* all that are under way */

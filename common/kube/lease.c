@@ -4,7 +4,8 @@
  *
  *   WAITING   a reflector shows the record; it is judged when it changes and when it would have expired
  *   TAKING    create or patch under way; the patch tests that the version is the one that was judged
- *   HELD      renewed by a JSON patch that tests the holder, every half deadline; the reflector is gone
+ *   HELD      renewed by a JSON patch that tests the holder, every half deadline; the reflector is gone. One that is
+ *             not answered has another beside it, on a connection of its own: the first that succeeds counts
  *   GIVING    the last patch, or nothing, is under way; then `released` is called
  *   ENDED     lost, or given back
  *
@@ -21,18 +22,24 @@
 
 enum lease_state { WAITING, TAKING, HELD, GIVING, ENDED };
 
+/* A request that was sent, and when: on CLOCK_MONOTONIC and on CLOCK_BOOTTIME. */
+struct attempt {
+    struct kube_lease *lease;
+    struct kube_call *call; /* NULL: none is under way */
+    usec_t sent, sent_boottime;
+};
+
 struct kube_lease {
     struct kube_lease_config config; /* its strings are ours */
     enum lease_state state;
     struct kube_store *store;
     struct kube_reflector *reflector;
-    struct kube_call *call;
+    struct attempt attempts[2]; /* [1] is only for a renewal beside another */
     struct loop_source *timer; /* the next thing to do */
     struct loop_source *deadline; /* HELD: when it is lost */
     struct json *seen; /* the spec judged last ... */
     usec_t seen_since; /* ... and when it was first seen so */
-    usec_t sent, sent_boottime; /* the last request, on CLOCK_MONOTONIC and on CLOCK_BOOTTIME */
-    usec_t held_until, held_until_boottime; /* HELD: the deadline, on both */
+    usec_t held_until, held_until_boottime; /* HELD: the deadline, on CLOCK_MONOTONIC and on CLOCK_BOOTTIME */
     struct err trouble; /* why the last renewal failed */
     void (*released)(void *user);
     void *released_user;
@@ -40,11 +47,17 @@ struct kube_lease {
 
 static void on_timer(struct loop_source *src, usec_t now, void *data);
 
+static void cancel_attempts(struct kube_lease *lease)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(lease->attempts); i++)
+        lease->attempts[i].call = kube_call_cancel(lease->attempts[i].call);
+}
+
 struct kube_lease *kube_lease_free(struct kube_lease *lease)
 {
     if (!lease)
         return NULL;
-    (void)kube_call_cancel(lease->call);
+    cancel_attempts(lease);
     (void)kube_reflector_free(lease->reflector);
     (void)kube_store_free(lease->store);
     loop_set_first_look(kube_client_loop(lease->config.client), NULL, NULL);
@@ -81,9 +94,10 @@ static usec_t renew_every(const struct kube_lease *lease)
 
 /* Sends the body, which is consumed. NULL: it could not be made. */
 static int send(
-        struct kube_lease *lease, enum kube_verb verb, struct json *body, kube_done_fn done, struct err *err)
+        struct attempt *try, enum kube_verb verb, struct json *body, kube_done_fn done, struct err *err)
 {
     _cleanup_json_ struct json *mine = body;
+    struct kube_lease *lease = try->lease;
     const struct kube_request request = {
             .verb = verb,
             .resource = &kube_leases,
@@ -91,15 +105,17 @@ static int send(
             .name = verb == KUBE_CREATE ? NULL : lease->config.name,
             .body = mine,
             .timeout = renew_every(lease),
+            .urgent = true,
+            .fresh_connection = try != lease->attempts,
             .done = done,
-            .user = lease,
+            .user = try,
     };
 
     if (!mine)
         return err_set(err, ENOMEM, "lease %s", lease->config.name);
-    lease->sent = clock_monotonic();
-    lease->sent_boottime = clock_boottime();
-    return kube_request_start(lease->config.client, &request, &lease->call, err);
+    try->sent = clock_monotonic();
+    try->sent_boottime = clock_boottime();
+    return kube_request_start(lease->config.client, &request, &try->call, err);
 }
 
 /* An attempt failed: again after a while. The last thing in its caller. */
@@ -118,7 +134,7 @@ static void again(struct kube_lease *lease, const char *why, usec_t retry_after)
 static void lose(struct kube_lease *lease, const char *why)
 {
     lease->state = ENDED;
-    lease->call = kube_call_cancel(lease->call);
+    cancel_attempts(lease);
     (void)loop_timer_set(lease->timer, USEC_INFINITY);
     (void)loop_timer_set(lease->deadline, USEC_INFINITY);
     lease->config.lost(why, lease->config.user);
@@ -155,22 +171,24 @@ static void first_look(void *data)
 }
 
 /* Counts from when the request was sent, not from its answer. */
-static void set_deadline(struct kube_lease *lease)
+static void set_deadline(struct kube_lease *lease, const struct attempt *good)
 {
+    cancel_attempts(lease);
     err_clear(&lease->trouble);
-    lease->held_until = usec_add(lease->sent, lease->config.renew_deadline);
-    lease->held_until_boottime = usec_add(lease->sent_boottime, lease->config.renew_deadline);
+    lease->held_until = usec_add(good->sent, lease->config.renew_deadline);
+    lease->held_until_boottime = usec_add(good->sent_boottime, lease->config.renew_deadline);
     (void)loop_timer_set(lease->deadline, lease->held_until);
-    (void)loop_timer_set(lease->timer, usec_add(lease->sent, renew_every(lease)));
+    (void)loop_timer_set(lease->timer, usec_add(good->sent, renew_every(lease)));
 }
 
 static void on_renewed(struct kube_result *result, void *user)
 {
-    struct kube_lease *lease = user;
+    struct attempt *try = user;
+    struct kube_lease *lease = try->lease;
 
-    lease->call = NULL;
+    try->call = NULL;
     if (result->code == 0) {
-        set_deadline(lease);
+        set_deadline(lease, try);
     } else if (result->http == 422 || result->code == -ENOENT) {
         /* The patch's test failed, or the record is gone: it is not ours any more. */
         lose(lease,
@@ -182,12 +200,18 @@ static void on_renewed(struct kube_result *result, void *user)
     }
 }
 
+/* The first is waited for until the deadline: a server may be slow. Beside it another is tried, as often as it fails. */
 static void renew(struct kube_lease *lease)
 {
     const struct lease_writer w = writer_of(lease);
+    struct attempt *a = lease->attempts;
+    struct attempt *try = a[0].call ? &a[1] : &a[0];
     struct err err = ERR_INIT;
 
-    if (send(lease, KUBE_JSON_PATCH, lease_renew(&w), on_renewed, &err) < 0)
+    if (try->call)
+        return;
+    (void)loop_timer_in(lease->timer, renew_every(lease) / 2);
+    if (send(try, KUBE_JSON_PATCH, lease_renew(&w), on_renewed, &err) < 0)
         again(lease, err_text(&err), 0);
 }
 
@@ -200,12 +224,13 @@ static void stop_watching(struct kube_lease *lease)
 
 static void on_taken(struct kube_result *result, void *user)
 {
-    struct kube_lease *lease = user;
+    struct attempt *try = user;
+    struct kube_lease *lease = try->lease;
 
-    lease->call = NULL;
+    try->call = NULL;
     lease->state = WAITING;
     if (result->code == 0) {
-        set_deadline(lease);
+        set_deadline(lease, try);
         if (is_over(lease)) { /* we were stopped meanwhile: another may have it again */
             (void)loop_timer_set(lease->deadline, USEC_INFINITY);
             (void)loop_timer_in(lease->timer, lease->config.retry_period);
@@ -231,9 +256,9 @@ static void take(struct kube_lease *lease, const struct json *record)
 
     lease->state = TAKING;
     if (record)
-        r = send(lease, KUBE_JSON_PATCH, lease_take(&w, record), on_taken, &err);
+        r = send(lease->attempts, KUBE_JSON_PATCH, lease_take(&w, record), on_taken, &err);
     else
-        r = send(lease, KUBE_CREATE, lease_create(&w), on_taken, &err);
+        r = send(lease->attempts, KUBE_CREATE, lease_create(&w), on_taken, &err);
     if (r >= 0)
         return;
     lease->state = WAITING;
@@ -267,7 +292,7 @@ static void judge(struct kube_lease *lease, usec_t now)
 static void end_release(struct kube_lease *lease)
 {
     lease->state = ENDED;
-    lease->call = kube_call_cancel(lease->call);
+    cancel_attempts(lease);
     (void)loop_timer_set(lease->timer, USEC_INFINITY);
     lease->released(lease->released_user);
 }
@@ -279,7 +304,7 @@ static void on_timer(struct loop_source *src, usec_t now, void *data)
     (void)src;
     if (lease->state == WAITING && kube_store_synced(lease->store))
         judge(lease, now);
-    else if (lease->state == HELD && !lease->call)
+    else if (lease->state == HELD)
         renew(lease);
     else if (lease->state == GIVING)
         end_release(lease);
@@ -287,12 +312,12 @@ static void on_timer(struct loop_source *src, usec_t now, void *data)
 
 static void on_given(struct kube_result *result, void *user)
 {
-    struct kube_lease *lease = user;
+    struct attempt *try = user;
 
     /* Whatever came of it: nobody needs us any more, the lease runs out by itself. */
     (void)result;
-    lease->call = NULL;
-    end_release(lease);
+    try->call = NULL;
+    end_release(try->lease);
 }
 
 void kube_lease_release(struct kube_lease *lease, void (*done)(void *user), void *user)
@@ -302,11 +327,11 @@ void kube_lease_release(struct kube_lease *lease, void (*done)(void *user), void
 
     lease->released = done;
     lease->released_user = user;
-    lease->call = kube_call_cancel(lease->call);
+    cancel_attempts(lease);
     (void)loop_timer_set(lease->deadline, USEC_INFINITY);
     stop_watching(lease);
     lease->state = GIVING;
-    if (held && send(lease, KUBE_JSON_PATCH, lease_give_back(&w), on_given, NULL) >= 0)
+    if (held && send(lease->attempts, KUBE_JSON_PATCH, lease_give_back(&w), on_given, NULL) >= 0)
         (void)loop_timer_in(lease->timer, lease->config.retry_period);
     else
         (void)loop_timer_in(lease->timer, 0);
@@ -383,6 +408,8 @@ int kube_lease_new(const struct kube_lease_config *config, struct kube_lease **r
 
     if (!lease)
         return err_set(err, ENOMEM, "lease %s", config->name);
+    for (size_t i = 0; i < ARRAY_SIZE(lease->attempts); i++)
+        lease->attempts[i].lease = lease;
     lease->config = *config;
     lease->config.namespace = strdup(config->namespace);
     lease->config.name = strdup(config->name);

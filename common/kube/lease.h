@@ -4,7 +4,8 @@
  *
  * No clock of another machine is believed, and no wall clock: a candidate takes over when it has seen the
  * record unchanged for the whole lease duration (that of the record) on its own CLOCK_MONOTONIC. The leader
- * renews when half of the renew deadline has passed, tries again every retry period when that fails, and gives
+ * renews when half of the renew deadline has passed, tries again every retry period when that fails, sends another
+ * on a new connection when there is no answer in half of the time that is left (a server that vanished), and gives
  * up (on_lost) when the renew deadline has passed since it sent the last renewal that succeeded, by
  * CLOCK_MONOTONIC or CLOCK_BOOTTIME, whichever says so first: that is earlier than any candidate may take over,
  * also when the machine slept. A leader that was stopped (SIGSTOP, a frozen cgroup, a sleeping machine) learns

@@ -19,6 +19,8 @@ static struct kube_lease *lease;
 static struct json *record; /* NULL: there is none */
 static int version;
 static int fail_writes; /* the next so many writes get a 500; -1: no answer at all */
+static int hang_writes; /* the next so many get no answer */
+static int hung; /* requests of others, which get none either */
 static int patches, takes, creates;
 static struct fake_conn *watchers[8];
 static size_t n_watchers;
@@ -110,8 +112,12 @@ static void serve(struct fake_conn *c, const struct fake_request *req, void *use
         watchers[n_watchers++] = c;
     } else if (strcmp(req->method, "GET") == 0) {
         send_record(c, "{\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[", "]}", false);
+    } else if (!strstr(req->path, "/leases")) {
+        hung++;
     } else if (fail_writes < 0) {
         return;
+    } else if (hang_writes > 0) {
+        hang_writes--;
     } else if (fail_writes > 0) {
         fail_writes--;
         fake_reply(c, 500, "", "{\"message\":\"etcd is away\"}");
@@ -273,6 +279,48 @@ Test(kube_lease, some_failures_are_survived)
     turn_for(1500 * USEC_PER_MSEC);
     cr_assert_not(lost);
     cr_assert_eq(failures, 4);
+}
+
+/* A server that vanished without a word: a connection that is there leads nowhere, a new one elsewhere. */
+Test(kube_lease, a_renewal_that_is_never_answered_is_not_the_last)
+{
+    start();
+    cr_assert(fake_wait(loop, &acquired, 5 * USEC_PER_SEC));
+    hang_writes = 1;
+    turn_for(2500 * USEC_PER_MSEC);
+    cr_assert_eq(hang_writes, 0);
+    cr_assert_not(lost, "%s", why_lost);
+    cr_assert_eq(patches, 1);
+    /* And the next one begins anew. */
+    hang_writes = 1;
+    turn_for(1500 * USEC_PER_MSEC);
+    cr_assert_eq(hang_writes, 0);
+    cr_assert_not(lost, "%s", why_lost);
+    cr_assert_eq(failures, 0);
+}
+
+static void on_other(struct kube_result *result, void *user)
+{
+    (void)result;
+    (void)user;
+}
+
+/* Pods whose creation hangs in a webhook, say. */
+Test(kube_lease, does_not_wait_for_requests_that_hang)
+{
+    _cleanup_json_ struct json *body = parsed("{}");
+    const struct kube_request request = {
+            .verb = KUBE_CREATE, .resource = &kube_pods, .namespace = "ns", .body = body, .done = on_other};
+
+    start();
+    cr_assert(fake_wait(loop, &acquired, 5 * USEC_PER_SEC));
+    for (int i = 0; i < 40; i++)
+        cr_assert_eq(kube_request_start(client, &request, NULL, NULL), 0);
+    turn_for(2500 * USEC_PER_MSEC);
+    cr_assert_gt(hung, 0);
+    cr_assert_lt(hung, 40, "others do wait");
+    cr_assert_not(lost, "%s", why_lost);
+    cr_assert_geq(patches, 2);
 }
 
 Test(kube_lease, lost_at_the_deadline_and_before_others_may_take_it)
