@@ -236,13 +236,16 @@ static int receive_result(int sock, char *data, struct worker_result *res)
     return 0;
 }
 
-/* What to say of a child that sent nothing. */
-static void say_death(int code, int status, char *text, size_t size)
+/* What to say of a child that sent nothing. One that was killed (no memory) or could not send may do better the
+ * next time; one that broke does not: it is ended by its own fault, or by what it is not allowed to call. */
+static int say_death(int code, int status, char *text, size_t size)
 {
-    if (code == CLD_EXITED)
+    if (code == CLD_EXITED) {
         (void)snprintf(text, size, "the worker ended with status %d and no answer", status);
-    else
-        (void)snprintf(text, size, "the worker was ended by signal %d", status);
+        return -EINTR;
+    }
+    (void)snprintf(text, size, "the worker was ended by signal %d", status);
+    return status == SIGKILL ? -EINTR : -EIO;
 }
 
 /* Makes the callback, once. otherwise: what to say when the child has sent nothing. */
@@ -307,9 +310,9 @@ static void on_exit_of_child(struct loop_source *src _unused_, int code, int sta
 {
     struct worker *w = data;
     char text[80];
+    int otherwise = say_death(code, status, text, sizeof(text));
 
-    say_death(code, status, text, sizeof(text));
-    answer(w, -EIO, text);
+    answer(w, otherwise, text);
     worker_free(w);
 }
 

@@ -45,8 +45,8 @@ struct worker_child {
 typedef int (*worker_fn)(struct worker_child *child, void *data, struct err *err);
 
 struct worker_result {
-    int code; /* what the function returned; -ETIMEDOUT at the deadline, -EIO when the child died,
-               -ECANCELED by workers_free */
+    int code; /* what the function returned; -ETIMEDOUT at the deadline; when the child died -EINTR if it was killed
+               or could not answer, -EIO if it broke; -ECANCELED by workers_free */
     const char *text; /* the sentence when code < 0 */
     const char *notes; /* NUL-terminated strings, notes_len bytes in all; valid during the callback */
     size_t notes_len;

@@ -110,6 +110,11 @@ static int die(struct worker_child *child _unused_, void *data _unused_, struct 
     _exit(3);
 }
 
+static int die_of_sigkill(struct worker_child *child _unused_, void *data _unused_, struct err *err _unused_)
+{
+    return (int)syscall(SYS_tgkill, getpid(), getpid(), SIGKILL);
+}
+
 static void play_answers(struct agent *agent)
 {
     struct answer a;
@@ -127,7 +132,9 @@ static void play_answers(struct agent *agent)
     run(agent, flood, NULL, &a);
     tap_ok(a.code == 0 && a.notes_len == sizeof(a.notes), "too many notes are cut, the answer comes");
     run(agent, die, NULL, &a);
-    tap_ok(a.code == -EIO, "a worker that dies is answered for: %s", a.text);
+    tap_ok(a.code == -EINTR, "a worker that dies is answered for: %s", a.text);
+    run(agent, die_of_sigkill, NULL, &a);
+    tap_ok(a.code == -EINTR && strstr(a.text, "signal 9"), "and so is one that is killed: %s", a.text);
     tap_ok(workers_alive(agent->workers) == 0, "nobody is left");
 }
 

@@ -285,7 +285,7 @@ static void torture_mend(struct torture_life *l, enum node_step step, int answer
         torture_wrong(l, "refused without a word");
     }
     /* execwrap and pause would end. */
-    if (answer == REFUSED_FOR_GOOD && err_is_passing(-l->trace.error))
+    if (answer == REFUSED_FOR_GOOD && (l->kind->act != TRACE_FAIL || err_is_passing(-l->trace.error)))
         torture_wrong(l, "refused for good by an error that passes");
     answer = node_repeat_step(n, step);
     if (answer < 0)
