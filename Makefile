@@ -132,7 +132,7 @@ priv: $(priv_bins) $(B)/sc-node-agent build/execwrap build/pause
 # In a virtual machine with Debian 12's stock kernel: what the kernel here may not have, and the programs of priv. Not the
 # races and the tortures, which take long where the processor is emulated.
 vm_priv := $(filter-out %/test_attack_walk %/test_attack_attach %/test_alloc %/test_crash %/test_fail %/test_full \
-             %/test_leave %/test_usage,$(priv_bins))
+             %/test_leave %/test_name_lookup %/test_usage,$(priv_bins))
 vm: export VM_PROGRAMS = $(vm_bins) $(vm_priv)
 vm: $(vm_bins) $(vm_priv) $(B)/test/vm/power $(B)/sc-node-agent build/execwrap build/pause
 	$(Q)tools/run-tests vm $(B) test/vm/stock_kernel test/vm/power_cut

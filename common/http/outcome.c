@@ -5,7 +5,8 @@
  */
 #include "common/http/internal.h"
 
-#define RETRY_AFTER_MAX ((usec_t)3600 * USEC_PER_SEC)
+/* An API server says seconds. A page of whatever is in between may say hours, and be wrong. */
+#define RETRY_AFTER_MAX ((usec_t)60 * USEC_PER_SEC)
 
 static const struct {
     CURLcode rc;

@@ -279,6 +279,7 @@ static CURLcode set_connection(struct http_request *req, const struct http_reque
     SET(NOPROXY, "*");
     SET(FOLLOWLOCATION, 0L);
     SET(NOSIGNAL, 1L);
+    SET(QUICK_EXIT, 1L); /* a name that a thread of curl still looks up is not waited for */
     SET(DNS_CACHE_TIMEOUT, 0L); /* connections are few, and a server that moved is found at once */
     SET(BUFFERSIZE, (long)BUFFER_BYTES);
     SET(UPLOAD_BUFFERSIZE, (long)BUFFER_BYTES);

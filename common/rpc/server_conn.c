@@ -259,7 +259,7 @@ static void conn_io(_unused_ struct loop_source *src, _unused_ int fd, uint32_t 
         return;
     }
     dispatch(conn); /* sending a RST_STREAM closes a stream, too */
-    if (rc == 0 || nghttp2_session_want_write(conn->session))
+    if (rc == 0 || conn->doomed || nghttp2_session_want_write(conn->session))
         rpc_conn_want_flush(conn);
     else
         set_events(conn, EPOLLIN);
