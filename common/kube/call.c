@@ -217,9 +217,9 @@ static int send_request(struct kube_call *call, struct err *err)
             .on_done = on_done,
             .user = call,
     };
-    r = http_start(call->x.watch    ? client->watches
-                   : call->x.urgent ? client->urgent
-                                    : client->requests,
+    r = http_start(client->pools[call->x.watch    ? KUBE_POOL_WATCHES
+                                 : call->x.urgent ? KUBE_POOL_URGENT
+                                                  : KUBE_POOL_REQUESTS],
             &spec, &call->request, err);
     if (r >= 0)
         count(call);

@@ -9,17 +9,21 @@
 #include "common/base/limits.h"
 #include "common/kube/internal.h"
 
-#define REQUEST_TIMEOUT ((usec_t)15 * USEC_PER_SEC)
+#define WATCH_SILENCE ((usec_t)180 * USEC_PER_SEC)
+#define READ_TIMEOUT ((usec_t)15 * USEC_PER_SEC)
+/* kube-apiserver gives a write 34 s (requestTimeoutUpperBound), in which several webhooks may take up to 30 s each, one
+ * after another. Who hangs up before makes it undo what it has done so far, and would never come to an end. */
+#define WRITE_TIMEOUT ((usec_t)40 * USEC_PER_SEC)
 
 /* Each idle one costs some 50 KB and a system call per request. */
-enum { REQUEST_CONNECTIONS = 4, URGENT_CONNECTIONS = 2, WATCH_CONNECTIONS = 32 };
+static const unsigned connections[KUBE_POOLS] = {
+        [KUBE_POOL_REQUESTS] = 8, [KUBE_POOL_URGENT] = 2, [KUBE_POOL_WATCHES] = 32};
 
 int kube_client_new(struct loop *loop, struct kube_config *config, const char *user_agent,
         struct kube_client **ret, struct err *err)
 {
     _cleanup_kube_client_ struct kube_client *client = calloc(1, sizeof(*client));
     struct http_tls tls = kube_config_tls(config);
-    struct http_client_config http = {.tls = &tls, .max_connections = REQUEST_CONNECTIONS};
     int r;
 
     if (!client) {
@@ -29,22 +33,19 @@ int kube_client_new(struct loop *loop, struct kube_config *config, const char *u
     client->loop = loop;
     client->config = config;
     client->credentials_read = clock_monotonic();
+    client->watch_silence = WATCH_SILENCE;
     list_init(&client->calls);
     if (asprintf(&client->user_agent, "User-Agent: %s", user_agent) < 0) {
         client->user_agent = NULL;
         return err_set(err, ENOMEM, "API client");
     }
-    r = http_client_new(loop, &http, &client->requests, err);
-    if (r < 0)
-        return r;
-    http.max_connections = URGENT_CONNECTIONS;
-    r = http_client_new(loop, &http, &client->urgent, err);
-    if (r < 0)
-        return r;
-    http.max_connections = WATCH_CONNECTIONS;
-    r = http_client_new(loop, &http, &client->watches, err);
-    if (r < 0)
-        return r;
+    for (size_t i = 0; i < KUBE_POOLS; i++) {
+        const struct http_client_config http = {.tls = &tls, .max_connections = connections[i]};
+
+        r = http_client_new(loop, &http, &client->pools[i], err);
+        if (r < 0)
+            return r;
+    }
     *ret = take_ptr(client);
     return 0;
 }
@@ -55,13 +56,26 @@ struct kube_client *kube_client_free(struct kube_client *client)
         return NULL;
     while (!list_empty(&client->calls))
         (void)kube_call_cancel(kube_call_from_list(client->calls.next));
-    (void)http_client_free(client->requests);
-    (void)http_client_free(client->urgent);
-    (void)http_client_free(client->watches);
+    for (size_t i = 0; i < KUBE_POOLS; i++)
+        (void)http_client_free(client->pools[i]);
     (void)kube_config_free(client->config);
     free(client->user_agent);
     free(client);
     return NULL;
+}
+
+void kube_client_on_went_back(
+        struct kube_client *client, void (*fn)(const char *message, void *user), void *user)
+{
+    client->went_back = fn;
+    client->went_back_user = user;
+}
+
+bool kube_went_back(const struct kube_client *client, const char *message)
+{
+    if (client->went_back)
+        client->went_back(message, client->went_back_user);
+    return client->went_back != NULL;
 }
 
 struct loop *kube_client_loop(const struct kube_client *client)
@@ -163,7 +177,9 @@ int kube_request_start(struct kube_client *client, const struct kube_request *re
     struct kube_exchange x = {
             .method = verbs[request->verb].method,
             .content_type = verbs[request->verb].content_type,
-            .timeout = request->timeout ? request->timeout : REQUEST_TIMEOUT,
+            .timeout = request->timeout            ? request->timeout
+                       : request->verb == KUBE_GET ? READ_TIMEOUT
+                                                   : WRITE_TIMEOUT,
             .max_body = LIMIT_API_ANSWER,
             .urgent = request->urgent,
             .fresh_connection = request->fresh_connection,

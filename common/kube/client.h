@@ -58,7 +58,7 @@ struct kube_result {
 typedef void (*kube_done_fn)(struct kube_result *result, void *user);
 
 /* No API server answered at all: nothing listens, the way is cut, or a proxy in between said so (502, 503 or 504
- * without Retry-After). Trying again costs no server anything. */
+ * without Retry-After, and not in an API server's own words). Trying again costs no server anything. */
 bool kube_unreached(const struct kube_result *result);
 
 enum kube_verb {
@@ -83,7 +83,7 @@ struct kube_request {
     int64_t grace_seconds; /* 0: the object's own. Deletion without grace is not offered: see DESIGN.md, 10 */
     const char *propagation; /* "Background", "Foreground", "Orphan"; NULL: the resource's default */
 
-    usec_t timeout; /* 0: 15 s */
+    usec_t timeout; /* 0: 15 s for KUBE_GET, else 40 s */
     bool urgent; /* does not wait for other requests, which a dead webhook may hold for long; two at a time */
     bool fresh_connection; /* not on one that is there, which may lead nowhere */
     kube_done_fn done;
@@ -98,6 +98,12 @@ struct kube_client *kube_client_free(
         struct kube_client *client); /* cancels all calls; accepts NULL, returns NULL */
 DEFINE_CLEANUP_FUNC(struct kube_client *, kube_client_free);
 #define _cleanup_kube_client_ _cleanup_(kube_client_freep)
+
+/* fn: called when a list has shown that the API server knows less than it did: its etcd was restored from an older
+ * backup (KEP-5504: versions of one resource can be compared). What was read since then is no state of the cluster, and no watch
+ * tells the difference; so it is best to end, and start anew. Not called from within a call of ours. */
+void kube_client_on_went_back(
+        struct kube_client *client, void (*fn)(const char *message, void *user), void *user);
 
 struct loop *kube_client_loop(const struct kube_client *client);
 const struct kube_config *kube_client_config(const struct kube_client *client);

@@ -21,21 +21,28 @@ int kube_authorization(const struct kube_client *client, char **ret_header)
     return 0;
 }
 
+/* What there was no memory for is done at the next time. */
+static void set_tls(struct kube_client *client)
+{
+    const struct http_tls tls = kube_config_tls(client->config);
+
+    client->tls_stale = false;
+    for (size_t i = 0; i < KUBE_POOLS; i++)
+        if (http_client_set_tls(client->pools[i], &tls) < 0)
+            client->tls_stale = true;
+}
+
 bool kube_renew_credentials(struct kube_client *client)
 {
     struct err err = ERR_INIT;
-    struct http_tls tls;
     int r = kube_config_reload(client->config, &err);
 
     client->credentials_read = clock_monotonic();
     if (r < 0)
         log_debug("credentials stay as they are: %s", err_text(&err));
-    if (r <= 0)
+    if (r <= 0 && !client->tls_stale)
         return false;
-    tls = kube_config_tls(client->config);
-    /* Out of memory leaves the old ones; the next refusal comes back here. */
-    (void)http_client_set_tls(client->requests, &tls);
-    (void)http_client_set_tls(client->watches, &tls);
+    set_tls(client);
     return true;
 }
 

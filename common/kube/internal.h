@@ -31,12 +31,17 @@ struct kube_exchange {
 int kube_exchange_start(
         struct kube_client *client, struct kube_exchange *exchange, struct kube_call **ret, struct err *err);
 
+/* Connections: none waits for those of another pool. */
+enum kube_pool { KUBE_POOL_REQUESTS, KUBE_POOL_URGENT, KUBE_POOL_WATCHES, KUBE_POOLS };
+
 struct kube_client {
     struct loop *loop;
     struct kube_config *config;
-    struct http_client *requests;
-    struct http_client *urgent;
-    struct http_client *watches;
+    struct http_client *pools[KUBE_POOLS];
+    usec_t watch_silence; /* how long a watch that has bookmarks may be without one */
+    bool tls_stale; /* a pool may not have the configuration's certificates yet */
+    void (*went_back)(const char *message, void *user); /* kube_client_on_went_back */
+    void *went_back_user;
     char *user_agent; /* the header line */
     struct list calls; /* all that are under way */
     usec_t credentials_read;
@@ -50,6 +55,7 @@ struct kube_call *kube_call_from_list(struct list *node);
 /* credentials.c: the header line for the bearer token, NULL without one; -ENOMEM. */
 int kube_authorization(const struct kube_client *client, char **ret_header) _must_check_;
 /* Reads credential files again when the last time is five minutes ago. Failures leave what we have. */
+bool kube_went_back(const struct kube_client *client, const char *message); /* false: nobody wants to know */
 void kube_refresh_credentials(struct kube_client *client, usec_t now);
 /* Reads them again now. True when they are others than before, so that trying again makes sense. */
 bool kube_renew_credentials(struct kube_client *client);

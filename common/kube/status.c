@@ -6,7 +6,7 @@
 
 #include "common/kube/internal.h"
 
-enum { EXCERPT_MAX = 200 };
+enum { EXCERPT_MAX = 200, RETRY_AFTER_MAX_S = 60 };
 
 int kube_code_of(long http, const char *reason)
 {
@@ -49,7 +49,8 @@ bool kube_unreached(const struct kube_result *result)
     case 502:
     case 503:
     case 504:
-        return true;
+        return !result->reason
+                        [0]; /* an API server gives one: a write took too long for it, say, in a webhook */
     default:
         return false;
     }
@@ -66,8 +67,9 @@ void kube_result_of_status(struct kube_result *result, const struct json *status
     if (result->http == 0)
         result->http = (long)json_int_or(status, "code", 500);
     result->code = kube_code_of(result->http, result->reason);
-    if (result->retry_after == 0 && seconds > 0 && seconds <= 3600)
-        result->retry_after = (usec_t)seconds * USEC_PER_SEC;
+    if (result->retry_after == 0 && seconds > 0)
+        result->retry_after =
+                (usec_t)(seconds < RETRY_AFTER_MAX_S ? seconds : RETRY_AFTER_MAX_S) * USEC_PER_SEC;
 }
 
 void kube_result_of_text(struct kube_result *result, const char *text, struct err *err)

@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 
 #include "common/base/limits.h"
+#include "common/http/internal.h"
 #include "common/kube/config.h"
 #include "common/kube/event.h"
+#include "common/kube/internal.h"
 #include "common/kube/lease_record.h"
 #include "common/kube/store.h"
 #include "common/kube/watch_line.h"
@@ -138,6 +140,38 @@ static void run_reload(void *user, struct alloc_outcome *ret)
     kube_config_free(config);
 }
 
+static bool is_fresh(const struct kube_client *client)
+{
+    for (size_t i = 0; i < KUBE_POOLS; i++)
+        if (strcmp(client->pools[i]->tls.ca_pem, PEM) != 0)
+            return false;
+    return true;
+}
+
+/* A certificate authority that was replaced reaches all connections, if not at once. */
+static void run_rotate(void *user, struct alloc_outcome *ret)
+{
+    struct kube_config *config = NULL;
+    struct kube_client *client = NULL;
+    struct loop *loop = NULL;
+
+    cr_assert_eq(kube_config_in_cluster("10.0.0.1", "443", user, &config, NULL), 0);
+    free(config->ca_pem);
+    config->ca_pem = strdup("older");
+    cr_assert_eq(loop_new(&loop, NULL), 0);
+    cr_assert_eq(kube_client_new(loop, config, "sc-test/1", &client, NULL), 0);
+    cr_assert_not(is_fresh(client));
+    alloc_begin();
+    (void)kube_renew_credentials(client);
+    alloc_end();
+    ret->r = is_fresh(client) ? 0 : -ENOMEM;
+    ret->text = is_fresh(client) ? strdup("fresh") : NULL;
+    (void)kube_renew_credentials(client);
+    ret->again = strdup(is_fresh(client) ? "fresh" : "stale");
+    kube_client_free(client);
+    loop_free(loop);
+}
+
 Test(alloc_kube, config)
 {
     char dir[64];
@@ -148,6 +182,7 @@ Test(alloc_kube, config)
     alloc_torture(
             &(struct alloc_case){.name = "kubeconfig", .run = run_kubeconfig, .user = dir, .may_pass = true});
     alloc_torture(&(struct alloc_case){.name = "reload", .run = run_reload, .user = dir});
+    alloc_torture(&(struct alloc_case){.name = "rotate", .run = run_rotate, .user = dir});
     remove_files(dir);
 }
 

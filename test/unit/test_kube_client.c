@@ -75,6 +75,7 @@ struct seen {
     char message[512];
     char answer[512];
     usec_t retry_after;
+    bool unreached;
 };
 
 static void on_done(struct kube_result *result, void *user)
@@ -86,6 +87,7 @@ static void on_done(struct kube_result *result, void *user)
     s->code = result->code;
     s->http = result->http;
     s->retry_after = result->retry_after;
+    s->unreached = kube_unreached(result);
     snprintf(s->reason, sizeof(s->reason), "%s", result->reason);
     snprintf(s->message, sizeof(s->message), "%s", result->message);
     cr_assert_eq(result->code == 0, result->object != NULL);
@@ -272,6 +274,18 @@ Test(kube_client, retry_after)
     s = run(&req);
     cr_assert_eq(s.code, -EAGAIN);
     cr_assert_eq(s.retry_after, 2 * USEC_PER_SEC);
+}
+
+/* A write that took too long in a webhook is the server's answer to the object; a page of a proxy is nobody's. */
+Test(kube_client, a_timeout_in_the_servers_own_words_is_an_answer)
+{
+    struct kube_request req = get_pod();
+
+    answer_status = 504;
+    answer_body = STATUS(504, "Timeout", "request did not complete within the allotted timeout");
+    cr_assert_not(run(&req).unreached);
+    answer_body = "upstream timed out";
+    cr_assert(run(&req).unreached);
 }
 
 Test(kube_client, deadline)

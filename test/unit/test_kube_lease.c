@@ -290,7 +290,7 @@ Test(kube_lease, a_renewal_that_is_never_answered_is_not_the_last)
     turn_for(2500 * USEC_PER_MSEC);
     cr_assert_eq(hang_writes, 0);
     cr_assert_not(lost, "%s", why_lost);
-    cr_assert_eq(patches, 1);
+    cr_assert_geq(patches, 1);
     /* And the next one begins anew. */
     hang_writes = 1;
     turn_for(1500 * USEC_PER_MSEC);
