@@ -52,6 +52,15 @@ static void on_lost(const char *why, void *user)
     loop_stop(p->loop, 1);
 }
 
+/* All that is known here is of a cluster that is no more. */
+static void on_went_back(const char *message, void *user)
+{
+    struct program *p = user;
+
+    log_error("%s; starting anew", message);
+    loop_stop(p->loop, 1);
+}
+
 static void on_lease_failed(const char *why, void *user _unused_)
 {
     log_warn("lease: %s", why);
@@ -119,6 +128,7 @@ static int start_client(struct program *p, const struct options *o, struct err *
     r = kube_client_new(p->loop, config, "sc-controller/" VERSION, &p->client, err);
     if (r < 0)
         return r;
+    kube_client_on_went_back(p->client, on_went_back, p);
     p->config = (struct plan_config){
             .rules = {.runtime_classes = o->runtime_classes},
             .namespace = o->namespace                ? o->namespace

@@ -117,6 +117,8 @@ static void next_page(struct kube_list *list, const char *token)
 
 static unsigned full_page(const struct kube_list *list)
 {
+    if (list->spec.version_only)
+        return 1;
     return list->spec.page_size ? list->spec.page_size : PAGE_SIZE;
 }
 
@@ -173,7 +175,7 @@ static void on_page(struct kube_result *result, void *user)
     struct err err = ERR_INIT;
 
     list->call = NULL;
-    if (result->http == 410 && list->restarts < LIMIT_LIST_RESTARTS) {
+    if (result->http == 410 && !list->spec.version_only && list->restarts < LIMIT_LIST_RESTARTS) {
         if (begin_again(list))
             next_page(list, NULL);
         return;
@@ -193,8 +195,8 @@ static void on_page(struct kube_result *result, void *user)
         fail(list, -EBADMSG, "the answer of the API server is no list");
         return;
     }
-    token = json_str_or(result->object, "metadata.continue", "");
-    if (!give_items(list, items))
+    token = list->spec.version_only ? "" : json_str_or(result->object, "metadata.continue", "");
+    if (!list->spec.version_only && !give_items(list, items))
         return;
     if (*token) {
         grow(list);

@@ -18,6 +18,7 @@ struct kube_list_spec {
     const char *label_selector; /* NULL: none */
     const char *field_selector; /* NULL: none */
     bool from_cache; /* resourceVersion=0: any state the server has at hand; else the newest, a quorum read */
+    bool version_only; /* no item is given, and one asked for */
     unsigned page_size; /* 0: 500 */
 
     void (*item)(const struct json *item, void *user);

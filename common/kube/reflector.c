@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/base/backoff.h"
+#include "common/kube/internal.h"
 #include "common/kube/list.h"
 #include "common/kube/watch.h"
 
@@ -20,15 +21,18 @@
 #define BACKOFF_RESET (120 * USEC_PER_SEC) /* a watch that lived so long clears the record */
 #define LIVED (5 * USEC_PER_SEC) /* a watch that lived so long may be followed by the next at once */
 
+enum { VERSION_TEXT = 24 };
+
 struct kube_reflector {
     struct kube_reflector_config config;
     char *namespace;
     char *label_selector;
     char *field_selector;
     struct loop_source *timer;
-    struct kube_list *list;
+    struct kube_list *list; /* or the question for the version */
     struct kube_watch *watch;
     char *version;
+    char newest[VERSION_TEXT]; /* the highest one that was seen; "" */
     usec_t watch_since;
     struct backoff backoff;
     struct err bad_item; /* the first item of this list that could not be stored */
@@ -87,6 +91,8 @@ static void set_version(struct kube_reflector *r, const char *version)
 
     free(r->version);
     r->version = copy;
+    if (kube_version_compare(version, r->newest) > 0)
+        (void)snprintf(r->newest, sizeof(r->newest), "%s", version);
 }
 
 /* Goes on after `delay`; tells `failed` first when there is a failure to tell. */
@@ -153,6 +159,23 @@ static void list_failed(struct kube_reflector *r, const struct kube_result *resu
     retry(r, result, delay_after(r, result, false));
 }
 
+/* The server knows less than it did, and that was told: the reflector stands still, or is gone. */
+static bool has_gone_back(struct kube_reflector *r, const char *version)
+{
+    struct err err = ERR_INIT;
+    bool told;
+
+    if (kube_version_compare(version, r->newest) >= 0)
+        return false;
+    (void)err_say(&err, ESTALE,
+            "the API server is at version %s of %s, and was at %s: its etcd was restored from an older "
+            "backup",
+            version, r->config.resource->plural, r->newest);
+    r->busy = true;
+    told = kube_went_back(r->config.client, err_text(&err));
+    return !alive(r) || told;
+}
+
 static void on_listed(const struct kube_result *result, const char *version, void *user)
 {
     struct kube_reflector *r = user;
@@ -169,6 +192,8 @@ static void on_listed(const struct kube_result *result, const char *version, voi
         list_failed(r, &bad);
         return;
     }
+    if (has_gone_back(r, version))
+        return;
     r->busy = true;
     r->synced = true;
     set_version(r, version);
@@ -271,15 +296,46 @@ static int start_watch(struct kube_reflector *r, struct err *err)
     return kube_watch_start(r->config.client, &spec, &r->watch, err);
 }
 
-static void go_on(struct kube_reflector *r)
+static void begin(struct kube_reflector *r, int (*start)(struct kube_reflector *r, struct err *err))
 {
     struct err err = ERR_INIT;
-    int rc = r->version ? start_watch(r, &err) : start_list(r, &err);
+    int rc = start(r, &err);
 
     if (rc >= 0)
         return;
     struct kube_result failure = {.code = rc, .reason = "", .message = err_text(&err)};
     list_failed(r, &failure);
+}
+
+static void on_version(const struct kube_result *result, const char *version, void *user)
+{
+    struct kube_reflector *r = user;
+
+    r->list = NULL;
+    if (result->code < 0)
+        list_failed(r, result);
+    else if (!has_gone_back(r, version))
+        begin(r, start_watch);
+}
+
+static int ask_for_version(struct kube_reflector *r, struct err *err)
+{
+    const struct kube_list_spec spec = {
+            .resource = r->config.resource,
+            .namespace = r->namespace,
+            .label_selector = r->label_selector,
+            .field_selector = r->field_selector,
+            .version_only = true,
+            .done = on_version,
+            .user = r,
+    };
+
+    return kube_list_start(r->config.client, &spec, &r->list, err);
+}
+
+static void go_on(struct kube_reflector *r)
+{
+    begin(r, !r->version ? start_list : r->failing ? ask_for_version : start_watch);
 }
 
 static void on_timer(struct loop_source *src, usec_t now, void *data)

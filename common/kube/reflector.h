@@ -8,6 +8,8 @@
  *   watch      ends in order: again at once from the last version seen, when it lived at least 5 s, else
  *              after the back-off
  *              410, or a line that cannot be read: list again
+ *   outage     before the watch goes on, the server is asked for its version: one that knows less than it did would
+ *              take the watch and be silent (kube_client_on_went_back)
  *
  * The back-off starts over once a watch has lived for 2 minutes. The first list is a consistent read like all
  * others (no resourceVersion=0): a server's old cache could make a restarted controller believe that a pod is

@@ -4,6 +4,9 @@
  *
  * Whatever ends it, `ending` holds the reason found in the stream (an ERROR event, a bad line); without one
  * the exchange's own outcome counts.
+ *
+ * A proxy may keep a connection up whose API server is gone; TCP tells nothing then. The server sends a bookmark about
+ * once a minute (KEP-956), so a watch that has had one, and then nothing for some minutes, is given up.
  */
 #include "common/kube/watch.h"
 
@@ -17,11 +20,14 @@
 enum { TIMEOUT_MIN_S = 300, TIMEOUT_SPREAD_S = 300, OVERTIME_S = 60 };
 
 struct kube_watch {
+    struct kube_client *client;
     struct kube_watch_spec spec; /* its strings are in the path */
     struct kube_call *call;
     struct watch_lines lines;
     struct json *status; /* of an ERROR event */
     struct err err; /* why the stream was given up */
+    struct loop_source *silence;
+    bool has_bookmarks;
     bool busy;
     bool dead;
 };
@@ -29,6 +35,7 @@ struct kube_watch {
 static void watch_free(struct kube_watch *watch)
 {
     (void)kube_call_cancel(watch->call);
+    (void)loop_remove(watch->silence);
     watch_lines_free(&watch->lines);
     (void)json_free(watch->status);
     free(watch);
@@ -58,6 +65,7 @@ static int on_line(const char *line, size_t len, void *user)
         watch->status = object;
         return -ESTALE;
     }
+    watch->has_bookmarks = watch->has_bookmarks || type == KUBE_WATCH_BOOKMARK;
     watch->spec.event(type, object, watch->spec.user);
     return watch->dead ? -ECANCELED : 0;
 }
@@ -74,6 +82,8 @@ static int on_bytes(const void *bytes, size_t len, void *user)
         watch_free(watch);
         return -ECANCELED;
     }
+    if (watch->has_bookmarks)
+        (void)loop_timer_in(watch->silence, watch->client->watch_silence);
     if (r == -E2BIG)
         r = err_say(&watch->err, EBADMSG, "a watch event is longer than %zu bytes", LIMIT_WATCH_LINE);
     return r;
@@ -111,6 +121,19 @@ static void on_done(struct kube_result *result, void *user)
     watch_free(watch);
 }
 
+static void on_silence(struct loop_source *src, usec_t now, void *data)
+{
+    struct kube_watch *watch = data;
+    struct kube_result result = {.code = -ETIMEDOUT,
+            .reason = "",
+            .message = "nothing comes on the watch any more, not even a bookmark"};
+
+    (void)src;
+    (void)now;
+    (void)kube_call_cancel(watch->call);
+    on_done(&result, watch);
+}
+
 static int build_path(const struct kube_watch_spec *spec, unsigned timeout_s, struct buf *path)
 {
     char seconds[16];
@@ -146,9 +169,12 @@ int kube_watch_start(struct kube_client *client, const struct kube_watch_spec *s
 
     if (!watch)
         return err_set(err, ENOMEM, "watch of %s", spec->resource->plural);
+    watch->client = client;
     watch->spec = *spec;
     watch_lines_init(&watch->lines);
-    r = build_path(spec, timeout_s, &path);
+    r = loop_add_timer(client->loop, "silent watch", on_silence, watch, &watch->silence);
+    if (r >= 0)
+        r = build_path(spec, timeout_s, &path);
     x.path = buf_str(&path);
     r = r < 0 ? err_set(err, r, "watch of %s", spec->resource->plural)
               : kube_exchange_start(client, &x, &watch->call, err);

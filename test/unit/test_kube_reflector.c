@@ -15,18 +15,18 @@ static struct kube_store *store;
 static struct kube_reflector *reflector;
 
 static char told[8192]; /* what the store's handler and the reflector's callbacks were told */
-static char asked[8192]; /* "list;" or "watch@VERSION;" for each request */
+static char asked[8192]; /* "list;", "version;" or "watch@VERSION;" for each request */
 static struct fake_conn *watching; /* the last watch's connection */
 static int n_synced;
 static usec_t again_in;
 static bool free_in_change;
 
-enum step_kind { LIST, STATUS, WATCH };
+enum step_kind { LIST, VERSION, STATUS, WATCH };
 struct step {
     enum step_kind kind;
     int status;
     const char *headers;
-    const char *body; /* LIST: items; STATUS: the whole; WATCH: the first bytes, or NULL */
+    const char *body; /* LIST: items; VERSION: that; STATUS: the whole; WATCH: the first bytes, or NULL */
     bool end; /* WATCH: in order, after that */
     bool cut; /* WATCH: the connection is closed */
 };
@@ -44,6 +44,10 @@ static void tell(const char *fmt, ...)
     va_end(ap);
 }
 
+#define OBJ(name, version)                                                        \
+    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"ns\",\"uid\":\"u-" name \
+    "\",\"resourceVersion\":\"" version "\"}}"
+
 static void serve(struct fake_conn *c, const struct fake_request *req, void *user)
 {
     const char *version = strstr(req->path, "resourceVersion=");
@@ -59,7 +63,7 @@ static void serve(struct fake_conn *c, const struct fake_request *req, void *use
                 (int)strcspn(version + 16, "&"), version + 16);
     } else {
         cr_assert_null(version, "lists are consistent reads");
-        strcat(asked, "list;");
+        strcat(asked, strcmp(strstr(req->path, "limit="), "limit=1") == 0 ? "version;" : "list;");
     }
     if (at_step == n_steps)
         return;
@@ -68,6 +72,12 @@ static void serve(struct fake_conn *c, const struct fake_request *req, void *use
         fake_reply(c, s->status, s->headers ? s->headers : "", s->body);
     } else if (s->kind == LIST) {
         snprintf(body, sizeof(body), "{\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[%s]}", s->body);
+        fake_reply(c, 200, "", body);
+    } else if (s->kind == VERSION) {
+        snprintf(body, sizeof(body),
+                "{\"metadata\":{\"resourceVersion\":\"%s\",\"continue\":\"more\"},\"items\":[" OBJ(
+                        "z", "1") "]}",
+                s->body);
         fake_reply(c, 200, "", body);
     } else {
         watching = c;
@@ -163,9 +173,6 @@ static void until_told(const char *what)
     cr_assert_str_eq(told, what);
 }
 
-#define OBJ(name, version)                                                        \
-    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"ns\",\"uid\":\"u-" name \
-    "\",\"resourceVersion\":\"" version "\"}}"
 #define EVENT(type, name, version) "{\"type\":\"" type "\",\"object\":" OBJ(name, version) "}\n"
 #define BOOKMARK(version) \
     "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"" version "\"}}}\n"
@@ -217,17 +224,81 @@ Test(kube_reflector, watch_goes_on_from_the_last_version_and_the_bookmark)
     cr_assert_str_eq(told, "synced;A a@11;", "an end in order is no failure, and a bookmark no change");
 }
 
+/* The API server behind a proxy is gone, and the proxy holds the connection. */
+Test(kube_reflector, a_watch_without_the_bookmarks_it_had_is_given_up)
+{
+    static const struct step script[] = {{.kind = LIST, .body = ""}, {.kind = WATCH, .body = BOOKMARK("20")},
+            {.kind = VERSION, .body = "20"}, {.kind = WATCH}};
+    char expected[64];
+
+    client->watch_silence = 300 * USEC_PER_MSEC;
+    start(script, ARRAY_SIZE(script));
+    until_asked("list;watch@10;");
+    for (int i = 0; i < 5; i++) {
+        (void)loop_turn(loop, 100 * USEC_PER_MSEC);
+        fake_chunk(watching, BOOKMARK("20"));
+    }
+    cr_assert_str_eq(asked, "list;watch@10;");
+    until_asked("list;watch@10;version;watch@20;");
+    snprintf(expected, sizeof(expected), "synced;failed %d;", -ETIMEDOUT);
+    cr_assert_str_eq(told, expected);
+    /* One that never had any is left alone. */
+    for (int i = 0; i < 5; i++)
+        (void)loop_turn(loop, 100 * USEC_PER_MSEC);
+    cr_assert_str_eq(told, expected);
+}
+
 Test(kube_reflector, cut_in_the_middle_of_an_event)
 {
     static const struct step script[] = {{.kind = LIST, .body = ""},
             {.kind = WATCH, .body = EVENT("ADDED", "a", "11") "{\"type\":\"MOD", .cut = true},
-            {.kind = WATCH, .body = "{\"type\":\"MOD", .end = true}, {.kind = WATCH}};
+            {.kind = VERSION, .body = "11"}, {.kind = WATCH, .body = "{\"type\":\"MOD", .end = true},
+            {.kind = VERSION, .body = "11"}, {.kind = WATCH}};
 
     start(script, ARRAY_SIZE(script));
-    until_asked("list;watch@10;watch@11;watch@11;");
+    until_asked("list;watch@10;version;watch@11;version;watch@11;");
     char expected[128];
     snprintf(expected, sizeof(expected), "synced;A a@11;failed %d;failed %d;", -ECONNRESET, -ECONNRESET);
     cr_assert_str_eq(told, expected);
+}
+
+static void went_back(const char *message, void *user)
+{
+    (void)user;
+    cr_assert(strstr(message, " of pods, and was at 11:"), "%s", message);
+    tell("back;");
+}
+
+/* Its etcd was restored: a watch from a version that is still to come would be silent, and the store refuse what is old. */
+Test(kube_reflector, a_server_that_knows_less_than_it_did_is_told)
+{
+    static const struct step outage[] = {{.kind = LIST, .body = OBJ("a", "5")},
+            {.kind = WATCH, .body = EVENT("MODIFIED", "a", "11"), .cut = true},
+            {.kind = STATUS, .status = 503, .body = "no upstream"}, {.kind = VERSION, .body = "9"}};
+    char expected[128];
+
+    kube_client_on_went_back(client, went_back, NULL);
+    start(outage, ARRAY_SIZE(outage));
+    until_asked("list;watch@10;version;version;");
+    snprintf(expected, sizeof(expected), "A a@5;synced;M a@11;failed %d;failed %d;back;", -ECONNRESET,
+            -EAGAIN);
+    until_told(expected);
+    (void)loop_turn(loop, 100 * USEC_PER_MSEC);
+    cr_assert_str_eq(told, expected);
+    cr_assert_str_eq(asked, "list;watch@10;version;version;", "it stands still");
+}
+
+Test(kube_reflector, a_list_that_knows_less_is_told_too)
+{
+    static const struct step script[] = {{.kind = LIST, .body = OBJ("a", "5")},
+            {.kind = WATCH, .body = EVENT("MODIFIED", "a", "11") ERROR_410},
+            {.kind = LIST, .body = OBJ("a", "5")}};
+    char expected[128];
+
+    kube_client_on_went_back(client, went_back, NULL);
+    start(script, ARRAY_SIZE(script));
+    snprintf(expected, sizeof(expected), "A a@5;synced;M a@11;failed %d;back;", -ESTALE);
+    until_told(expected);
 }
 
 Test(kube_reflector, expired_by_event_and_by_status)
