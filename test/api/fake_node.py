@@ -5,7 +5,7 @@ faults ask: which pods there ever were."""
 import threading
 import time
 
-from kube import GROUP, PODS, SCIS, SCS, SYSTEM, eventually, expect
+from kube import GROUP, PODS, SCIS, SCS, SYSTEM, Failed, eventually, expect
 
 NODE = "/api/v1/nodes/%s"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
@@ -45,7 +45,10 @@ class FakeNode:
 
     def keep_alive(self):
         while not self.stopped:
-            self.beat()
+            try:
+                self.beat()
+            except (OSError, Failed):
+                pass  # the API server is away
             time.sleep(10)
 
     def down(self):

@@ -84,24 +84,28 @@ class Api:
         return self.must("GET", path)["items"]
 
     def watch(self, path, query, handle, stop):
-        """Calls handle(type, object) for what is there and for all that follows, until stop() is true."""
+        """Calls handle(type, object) for what is there and for all that follows, until stop() is true; also when the server was
+        away meanwhile."""
+        def once():
+            listing = self.must("GET", "%s?%s" % (path, query))
+            for item in listing["items"]:
+                handle("ADDED", item)
+            connection = self.connect(timeout=300)
+            connection.request("GET", "%s?watch=1&allowWatchBookmarks=true&resourceVersion=%s&%s" % (
+                path, listing["metadata"]["resourceVersion"], query))
+            for line in connection.getresponse():
+                event = json.loads(line)
+                if event["type"] == "ERROR" or stop():
+                    break
+                if event["type"] != "BOOKMARK":
+                    handle(event["type"], event["object"])
+
         def follow():
             while not stop():
-                listing = self.must("GET", "%s?%s" % (path, query))
-                for item in listing["items"]:
-                    handle("ADDED", item)
-                connection = self.connect(timeout=300)
                 try:
-                    connection.request("GET", "%s?watch=1&allowWatchBookmarks=true&resourceVersion=%s&%s" % (
-                        path, listing["metadata"]["resourceVersion"], query))
-                    for line in connection.getresponse():
-                        event = json.loads(line)
-                        if event["type"] == "ERROR" or stop():
-                            break
-                        if event["type"] != "BOOKMARK":
-                            handle(event["type"], event["object"])
-                except (OSError, http.client.HTTPException):
-                    pass
+                    once()
+                except (OSError, http.client.HTTPException, Failed):
+                    time.sleep(0.1)
         threading.Thread(target=follow, daemon=True).start()
 
 

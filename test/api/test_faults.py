@@ -9,6 +9,7 @@ import concurrent.futures
 import contextlib
 import os
 import random
+import select
 import subprocess
 import sys
 import tempfile
@@ -182,6 +183,25 @@ def retry_after_is_honoured():
     box.wait("Running")
     tries = [at for at, r, _ in world.proxy.requests if match(r)]
     expect(len(tries) == 2 and tries[1] - tries[0] >= 4, "tries: %s" % tries)
+    box.remove()
+    world.recovered()
+
+
+@case
+def a_write_that_takes_long_comes_true():
+    """Two dead webhooks of 10 s each: the server undoes the write of a client that hangs up."""
+    box, left = world.box("slow"), []
+
+    def slowly(x):
+        # A client that waits says nothing; one that leaves says so in TLS, and TCP.
+        left.append(bool(select.select([x.client], [], [], 20)[0]))
+        (fault.cut_before if left[-1] else fault.Exchange.relay)(x)
+
+    world.proxy.rule(lambda r: r.namespace == box.namespace and r.method == "POST" and r.resource == "pods", slowly, 1)
+    box.make()
+    box.wait("Running")
+    expect(left == [False], "it hung up")
+    box.check()
     box.remove()
     world.recovered()
 
@@ -479,7 +499,7 @@ def certificates_and_tokens_rotate():
     box = world.box("rotate")
     box.make()
     box.wait("Running")
-    proxy, directory = world.proxy, world.directory.name
+    proxy, directory, ended = world.proxy, world.directory.name, world.replica.ended
 
     def turn(what):
         proxy.cut_all()
@@ -511,6 +531,7 @@ def certificates_and_tokens_rotate():
         time.sleep(4)
     fault.replace(directory, "token", "third")
     turn("a token that was replaced after it was refused")
+    expect(world.replica.ended == ended, "the lease was lost on the way: a connection has old certificates")
     box.remove()
     world.recovered()
 
