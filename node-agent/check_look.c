@@ -30,7 +30,7 @@
 #define PROC_STAT_MAX (4 * KIB)
 #define KUBELET_CSI "/volumes/kubernetes.io~csi/"
 #define AGENT_COMM "sc-node-agent"
-/* A worker is killed at its deadline and counts as stuck a second later. */
+/* A worker in a container is killed at its deadline and counts as stuck a second later. */
 #define WORKER_OVERDUE ((WORKER_DEADLINE + WORKER_ABANDON) / USEC_PER_SEC + 2)
 
 struct look {
@@ -437,19 +437,22 @@ static int on_process(struct look *l, const struct place *at, const struct diren
     struct proc_stat st, parent;
     uint64_t age, ticks = (uint64_t)sysconf(_SC_CLK_TCK);
     struct timespec now = {0};
+    bool on_node;
     char ppid[24];
     uint64_t pid;
 
     (void)at;
-    if (num_parse_u64(e->d_name, 1, INT_MAX, &pid) < 0 || read_stat(e->d_name, &st) < 0 ||
-            strcmp(st.comm, WORKER_COMM) != 0 || !same_pid_namespace(e->d_name))
+    if (num_parse_u64(e->d_name, 1, INT_MAX, &pid) < 0 || read_stat(e->d_name, &st) < 0)
+        return 0;
+    on_node = strcmp(st.comm, WORKER_NODE_COMM) == 0;
+    if ((!on_node && strcmp(st.comm, WORKER_COMM) != 0) || !same_pid_namespace(e->d_name))
         return 0;
     (void)snprintf(ppid, sizeof(ppid), "%" PRIu64, st.parent);
     (void)clock_gettime(CLOCK_BOOTTIME, &now);
     age = (uint64_t)now.tv_sec - st.started / ticks;
     row.pid = (int)pid;
     row.orphan = read_stat(ppid, &parent) < 0 || strcmp(parent.comm, AGENT_COMM) != 0;
-    row.overdue = age > WORKER_OVERDUE;
+    row.overdue = !on_node && age > WORKER_OVERDUE;
     return add_row(&l->f->workers, &row, sizeof(row), err);
 }
 

@@ -114,12 +114,12 @@ static int die_with_parent(pid_t parent, struct err *err)
     return 0;
 }
 
-static int limit_process(struct err *err)
+static int limit_process(enum worker_place place, struct err *err)
 {
     const struct rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
     struct rlimit files;
 
-    (void)prctl(PR_SET_NAME, WORKER_COMM);
+    (void)prctl(PR_SET_NAME, place == WORKER_ON_NODE ? WORKER_NODE_COMM : WORKER_COMM);
     if (prctl(PR_SET_DUMPABLE, 0) < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
         return err_set(err, errno, "cannot make the worker undumpable");
     (void)umask(0);
@@ -210,7 +210,7 @@ int worker_harden(const int *keep, size_t n_keep, const struct worker_bounds *bo
     if (r == 0)
         r = default_signals(err);
     if (r == 0)
-        r = limit_process(err);
+        r = limit_process(bounds->place, err);
     if (r < 0)
         return r;
 

@@ -23,8 +23,9 @@
 
 #include "common/base/err.h"
 
-/* The name of a worker's process, for those who look at the node. */
+/* The name of a worker's process, for those who look at the node. One on the node takes what time the disk takes. */
 #define WORKER_COMM "sc-worker"
+#define WORKER_NODE_COMM "sc-node-worker"
 
 enum worker_place { WORKER_IN_CONTAINER, WORKER_ON_NODE };
 
