@@ -4,6 +4,7 @@
  *
  *   agent.c      start and stop, the tables, settling
  *   publish.c    the kubelet's calls: publish (with its waiting), unpublish, reclaim
+ *   rest.c       persistence Node: the roots of an instance unmounted
  *   visitor.c    a process on a volume's socket, from its first request to its answer
  *   provider.c   hello: exposing a root, watching its container, losing it
  *   provider_node.c  the same in persistence Node: the root is the node's
@@ -102,7 +103,7 @@ struct node_instance {
     struct instance i;
     struct served *provider;
     struct served *consumer;
-    size_t refs; /* publish calls that wait and volumes that are published, a reclaim pod's too; and trash */
+    size_t refs; /* publish calls that wait and volumes that are published, a reclaim pod's too; trash; rest */
     bool again; /* something came to nothing that nobody asks for again: to be settled when agent->again is due */
     bool trash; /* something of it is in the trash */
     bool removing; /* a worker is at that */
@@ -208,6 +209,14 @@ extern const struct csi_ops publish_ops;
 void publish_settle(struct node_instance *in);
 void publish_stop(struct agent *a); /* answers all that wait */
 void unpublish_continue(struct served *sv); /* a job of a leaving volume has ended */
+void unpublish_rested(struct served *sv, int code); /* rest_begin's worker has ended, with that code */
+
+/* --- rest.c --- */
+/* Whether a worker is at unmounting the instance's roots now, whose volume leaves or has left; instance.resting until
+ * then. No: nothing is mounted, or rootdir_rest is the caller's to call. */
+bool rest_begin(struct node_instance *in);
+/* Unmounts them in the caller's own time. */
+void rest_here(struct agent *a, const char *uid);
 
 /* --- visitor.c --- */
 enum visitor_state { VISITOR_QUEUED, VISITOR_CHECKING, VISITOR_CHECKED };

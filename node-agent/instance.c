@@ -38,6 +38,12 @@ static bool is_other_kind(const struct volume *there, const struct volume *want)
     return there && there->node != want->node;
 }
 
+static struct decision wait_for_rest(void)
+{
+    return decide(VERDICT_WAIT, "the instance's roots are being unmounted, for which the kernel writes out "
+                                "the disk that they are on");
+}
+
 static struct decision publish_provider(const struct instance *in, const struct volume *want)
 {
     if (same_volume(in->provider, want))
@@ -46,6 +52,8 @@ static struct decision publish_provider(const struct instance *in, const struct 
         return decide(VERDICT_WAIT,
                 "pod %s (uid %s), whose root is of the other persistence, is still mounted on this node",
                 in->consumer->pod_name, in->consumer->pod_uid);
+    if (in->resting)
+        return wait_for_rest();
     if (in->provider)
         return decide(VERDICT_WAIT,
                 "the instance's root is held by pod %s (uid %s) on this node; a second provider gets its "
@@ -105,7 +113,7 @@ static struct decision publish_reclaim(const struct instance *in)
     if (left)
         return decide(VERDICT_WAIT, "the volume of pod %s (uid %s) is still mounted on this node",
                 left->pod_name, left->pod_uid);
-    return yes(VERDICT_DO);
+    return in->resting ? wait_for_rest() : yes(VERDICT_DO);
 }
 
 /* Directories on the node are keyed by the uid alone, which is an attribute and so text of the pod's author:

@@ -25,7 +25,10 @@
  *
  * and in persistence Node, where it differs:
  *
- *   publish reclaim     -                nothing published volumes published    -
+ *   publish provider    is published     nobody else is    another pod is,      -
+ *                                                          roots going to rest
+ *   publish reclaim     -                nothing published volumes published,   -
+ *                                                          roots going to rest
  *   hello               root exposed     any container     being exposed        -
  *   attach              -                root exposed      not exposed (again)  -
  *   stopping            at once          -                 -                    -
@@ -42,6 +45,7 @@ struct instance {
     struct volume *consumer;
     bool provider_leaving; /* its unpublish has begun: nothing new on its roots */
     bool stopping; /* pause was asked to end: no new consumer */
+    bool resting; /* its roots are being unmounted, after the last volume or with it */
 };
 
 enum verdict {

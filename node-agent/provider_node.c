@@ -8,7 +8,7 @@
  *   otherwise     the layers are read from the container's own root, a root is made if there is to be a new
  *                 one, and mounted (mounts/overlay.h)
  *   its end       nothing is lost; the next provider's hello finds the root exposed
- *   with the last published volume of the instance the root is unmounted (publish.c), and stays on disk
+ *   with the last published volume of the instance the root is unmounted (rest.c), and stays on disk
  *
  * A sizeLimit that the file system cannot hold is told as a refusal is, once; the next provider's volume says
  * that it was, and the root is made without one and watched (use.c).

@@ -326,12 +326,12 @@ static void on_cancelled(struct csi_call *call, void *user)
  */
 
 /* Persistence Node: the roots rest when the last volume of the instance goes. The files stay. */
-static int rest_roots(const struct served *sv, struct err *err)
+static bool is_last_on_roots(const struct served *sv)
 {
     const struct node_instance *in = sv->instance;
     bool others = (in->provider && in->provider != sv) || (in->consumer && in->consumer != sv);
 
-    return others ? 0 : rootdir_rest(sv->agent->instances_fd, sv->volume->instance_uid, err);
+    return sv->volume->node && sv->volume->role != VOLUME_RECLAIM && !others;
 }
 
 /* What is left on the node of a volume that nothing uses any more. */
@@ -341,9 +341,9 @@ static int clean(struct served *sv, struct err *err)
     const struct volume *v = sv->volume;
     int r = 0;
 
-    if (v->node && v->role != VOLUME_RECLAIM) {
-        r = rest_roots(sv, err);
-    } else if (v->role == VOLUME_PROVIDER) {
+    if (is_last_on_roots(sv)) {
+        r = rootdir_rest(a->instances_fd, v->instance_uid, err);
+    } else if (v->role == VOLUME_PROVIDER && !v->node) {
         consumer_lose(sv->instance, "the provider's volume was unmounted");
         r = rootdir_remove(a->instances_fd, v->instance_uid, err);
     }
@@ -356,14 +356,12 @@ static int clean(struct served *sv, struct err *err)
     return r;
 }
 
-void unpublish_continue(struct served *sv)
+static void unpublish_end(struct served *sv)
 {
     struct csi_call *call = sv->unpublish;
     struct err err = ERR_INIT;
     int r;
 
-    if (!call || served_is_busy(sv))
-        return;
     sv->unpublish = NULL;
     r = clean(sv, &err);
     if (r < 0) {
@@ -376,6 +374,24 @@ void unpublish_continue(struct served *sv)
             volume_role_text(sv->volume->role));
     served_free(sv);
     csi_call_ok(call);
+}
+
+void unpublish_continue(struct served *sv)
+{
+    if (!sv->unpublish || served_is_busy(sv) || sv->instance->i.resting)
+        return;
+    if (!is_last_on_roots(sv) || !rest_begin(sv->instance))
+        unpublish_end(sv);
+}
+
+void unpublish_rested(struct served *sv, int code)
+{
+    if (code != -ECANCELED) {
+        unpublish_end(sv);
+        return;
+    }
+    csi_call_fail(sv->unpublish, GRPC_UNAVAILABLE, "the node agent is restarting");
+    sv->unpublish = NULL;
 }
 
 /* A volume that was never published, or by an agent whose journal is gone: whatever is there is removed. */

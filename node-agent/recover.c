@@ -6,7 +6,7 @@
  *      place of the old one: pause and execwrap connect again); one whose directory is gone was removed
  *      behind our back, and is cleaned up
  *   2. the directories of instances that no provider volume has are removed; those that hold a kept root of
- *      persistence Node stay, unmounted where no volume is published. What is in the trash is removed
+ *      persistence Node stay, unmounted where no volume is published (rest.c). What is in the trash is removed
  *   3. the runtime is asked about every journaled container: a provider's that has ended is a root lost; one
  *      that runs is watched again, and its root found exposed, or exposed again; a consumer's that runs is
  *      remembered, so that it can be ended if its root is lost. The runtime may be starting too: asked again,
@@ -293,6 +293,16 @@ static void on_bad(const char *file, const struct err *err, void *user)
     log_error("journal file %s cannot be used and was moved to volumes/bad: %s", file, err_text(err));
 }
 
+static void rest(struct agent *a, const char *uid)
+{
+    struct node_instance *in = agent_instance(a, "", uid);
+
+    if (!in || !rest_begin(in))
+        rest_here(a, uid);
+    if (in)
+        agent_instance_put(in);
+}
+
 static void on_instance(const char *uid, void *user)
 {
     struct agent *a = user;
@@ -304,8 +314,7 @@ static void on_instance(const char *uid, void *user)
     if (a->unserved)
         return;
     if (volume_is_uid(uid) && rootdir_is_kept(a->instances_fd, uid) != 0) {
-        if (rootdir_rest(a->instances_fd, uid, &err) < 0)
-            log_warn("instances/%s: %s", uid, err_text(&err));
+        rest(a, uid);
         return;
     }
     if (!volume_is_uid(uid) || rootdir_remove(a->instances_fd, uid, &err) < 0)

@@ -156,15 +156,36 @@ static int look_for_kept(int instance, const char *container, struct err *err)
     return r < 0 ? err_set(err, r, "directory %s", container) : 0;
 }
 
-int rootdir_is_kept(int instances_fd, const char *uid)
+static int look_for_exposed(int instance, const char *container, struct err *err)
+{
+    _cleanup_close_ int dir = safe_open_child(instance, container, O_DIRECTORY);
+    int r = dir < 0 ? dir : expose_is_exposed(dir, SC_ROOTFS_DIR);
+
+    if (r > 0)
+        r = -EEXIST;
+    return r < 0 ? err_set(err, r, "directory %s", container) : 0;
+}
+
+/* Whether fn, an each_name function, stops with -EEXIST at a container of the instance. */
+static int has(int instances_fd, const char *uid, int (*fn)(int, const char *, struct err *))
 {
     _cleanup_close_ int instance = safe_open_child(instances_fd, uid, O_DIRECTORY);
     int r;
 
     if (instance < 0)
         return instance == -ENOENT ? 0 : instance;
-    r = each_name(instance, look_for_kept, NULL);
+    r = each_name(instance, fn, NULL);
     return r == -EEXIST ? 1 : r;
+}
+
+int rootdir_is_kept(int instances_fd, const char *uid)
+{
+    return has(instances_fd, uid, look_for_kept);
+}
+
+int rootdir_is_exposed(int instances_fd, const char *uid)
+{
+    return has(instances_fd, uid, look_for_exposed);
 }
 
 /* rmdir, where it can be: a kept root stays. */

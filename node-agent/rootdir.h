@@ -34,6 +34,9 @@ int rootdir_is_kept(int instances_fd, const char *uid) _must_check_;
  * errno. */
 int rootdir_has_foreign(int instances_fd, const char *uid, const char *ns) _must_check_;
 
+/* Whether a container of it has a root that is exposed: 1, 0, or a negative errno. */
+int rootdir_is_exposed(int instances_fd, const char *uid) _must_check_;
+
 /* Detaches all exposed roots of an instance. Kept roots stay; directories that hold nothing then are removed.
  * Absent: success. */
 int rootdir_rest(int instances_fd, const char *uid, struct err *err);

@@ -358,10 +358,12 @@ static void play_trash(struct agent *a)
     must(instances >= 0 && trash >= 0 && kept_mount(&n, NULL) == 0);
     put_file(ROOT "/kept", "kept");
 
+    tap_ok(rootdir_is_exposed(instances, "uid") == 1 && rootdir_is_exposed(instances, "none") == 0,
+            "one that is mounted is known");
     tap_ok(rootdir_remove(instances, "uid", &err) < 0 && access(STATE "/" PLACE "/upper/kept", F_OK) == 0,
             "what removes a provider's leftovers takes no kept root");
     r = rootdir_rest(instances, "uid", &err);
-    tap_ok(r == 0 && expose_is_exposed(n.dir, "rootfs") == 0 &&
+    tap_ok(r == 0 && expose_is_exposed(n.dir, "rootfs") == 0 && rootdir_is_exposed(instances, "uid") == 0 &&
                     access(STATE "/" PLACE "/upper/kept", F_OK) == 0,
             "a root rests: unmounted, and there (%s)", err_text(&err));
     tap_ok(access(STATE "/instances/uid/refused", F_OK) < 0, "an empty directory goes");

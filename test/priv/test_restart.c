@@ -90,7 +90,7 @@ static const char *start_in_want(struct node *n, const struct want *w, unsigned 
     int r;
 
     must(truncate(NODE_LOG, 0) == 0);
-    r = trace_start(&t, n);
+    r = trace_run(&t, n, trace_ask(&t, n, node_wait_start));
     if (!t.done)
         return "it does not look";
     if (r == 0 || n->agent != 0 || !WIFEXITED(t.ended) || WEXITSTATUS(t.ended) == 0)

@@ -57,7 +57,8 @@ static const struct torture_mode {
                 .persistent = true,
                 .without = NODE_STEPS_PROVIDER,
                 .steps = ((1u << NODE_STEPS) - 1) & ~(1u << NODE_START),
-                .workers = TORTURE_WORKERS | 1u << NODE_BACK_HELLO | 1u << NODE_RECLAIM,
+                .workers = TORTURE_WORKERS | 1u << NODE_LEAVE_NEXT | 1u << NODE_BACK_HELLO |
+                           1u << NODE_LEAVE_BACK | 1u << NODE_RECLAIM,
                 .thin = 5},
         {.name = " Chroot",
                 .chroot = true,

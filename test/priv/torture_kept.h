@@ -20,7 +20,7 @@
 #define KEPT_FILE "/kept-by-the-workload"
 
 /* In the consumer's box. */
-static int kept_do_write(const char *path)
+_unused_ static int kept_do_write(const char *path)
 {
     put_file(path, path);
     return 0;
@@ -110,7 +110,7 @@ static const char *kept_check_reclaimed(int mounts)
 }
 
 /* step has gone wrong and was not repaired yet, or is done. In ret_why what is not so. */
-static void kept_look(enum node_step step, bool done, char *ret_why, size_t size)
+_unused_ static void kept_look(enum node_step step, bool done, char *ret_why, size_t size)
 {
     static struct record first;
     struct record now = {.ns = ""};

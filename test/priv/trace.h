@@ -18,6 +18,7 @@ enum trace_act {
     TRACE_KILL_ALL, /* agent and workers end before the n-th call of all */
     TRACE_KILL_WORKER, /* a worker ends before the n-th call of workers */
     TRACE_FAIL, /* the n-th call that can fail does so with an error of its kind */
+    TRACE_HOLD, /* who has done a call of the number `only` is held there, as by one that takes long */
 };
 
 enum { TRACE_MAX = 64 };
@@ -26,7 +27,7 @@ struct trace {
     enum trace_act act;
     unsigned long at; /* n */
     unsigned variant; /* TRACE_FAIL: which of the errors */
-    long only; /* TRACE_FAIL: calls of this number alone; 0: of all */
+    long only; /* TRACE_FAIL, TRACE_HOLD: calls of this number alone; 0: of all */
     const char *path; /* TRACE_FAIL: those alone that have this in the path they are given; NULL: all */
     unsigned long count; /* system calls of the kind that is counted */
     bool early; /* the agent is not yet the program */
@@ -34,10 +35,12 @@ struct trace {
     long number; /* of the system call where it did */
     int error; /* that it failed with */
     int ended; /* waitpid's word of the agent, once it has ended */
+    pid_t held; /* by TRACE_HOLD, until trace_release */
     pid_t agent;
     size_t n;
     struct {
         pid_t pid;
+        long number; /* of its last call */
         int fail; /* errno that its call is to fail with */
     } tracees[TRACE_MAX];
 };
@@ -190,7 +193,8 @@ static bool trace_on_entry(struct trace *t, size_t i, const struct __ptrace_sysc
                     (!t->path || trace_has_path(pid, info->entry.args[1], t->path));
     int error = may_fail ? trace_error_of(number, t->variant) : 0;
 
-    if (t->early || (t->act == TRACE_KILL_WORKER && pid == t->agent) || (t->act == TRACE_FAIL && !error))
+    if (t->early || t->act == TRACE_HOLD || (t->act == TRACE_KILL_WORKER && pid == t->agent) ||
+            (t->act == TRACE_FAIL && !error))
         return true;
     if (t->done || t->count++ != t->at || t->act == TRACE_COUNT)
         return true;
@@ -208,6 +212,22 @@ static bool trace_on_entry(struct trace *t, size_t i, const struct __ptrace_sysc
     return false;
 }
 
+/* After a system call. False: the process is held. */
+static bool trace_on_exit(struct trace *t, size_t i, const struct __ptrace_syscall_info *info)
+{
+    pid_t pid = t->tracees[i].pid;
+
+    if (t->tracees[i].fail) {
+        trace_set_result(pid, t->tracees[i].fail);
+        t->tracees[i].fail = 0;
+    }
+    if (t->act != TRACE_HOLD || t->done || t->tracees[i].number != t->only || info->exit.is_error)
+        return true;
+    t->done = true;
+    t->held = pid;
+    return false;
+}
+
 /* What a stop means for the process: true when it may go on, with *ret_signal. */
 static bool trace_on_stop(struct trace *t, pid_t pid, int status, int *ret_signal)
 {
@@ -222,11 +242,12 @@ static bool trace_on_stop(struct trace *t, pid_t pid, int status, int *ret_signa
     *ret_signal = 0;
     if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info) < 0)
         return false; /* killed meanwhile */
-    if (info.op == PTRACE_SYSCALL_INFO_EXIT && t->tracees[i].fail) {
-        trace_set_result(pid, t->tracees[i].fail);
-        t->tracees[i].fail = 0;
-    }
-    return info.op != PTRACE_SYSCALL_INFO_ENTRY || trace_on_entry(t, i, &info);
+    if (info.op == PTRACE_SYSCALL_INFO_EXIT)
+        return trace_on_exit(t, i, &info);
+    if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
+        return true;
+    t->tracees[i].number = (long)info.entry.nr;
+    return trace_on_entry(t, i, &info);
 }
 
 static void trace_on_end(struct trace *t, struct node *n, pid_t pid, int status)
@@ -239,10 +260,11 @@ static void trace_on_end(struct trace *t, struct node *n, pid_t pid, int status)
     node_ended(n, pid);
 }
 
-/* Lets go of all: each at its next stop, whichever that is. */
+/* Lets go of all but who is held: each at its next stop, whichever that is. */
 static void trace_detach(struct trace *t, struct node *n)
 {
     t->act = TRACE_COUNT;
+    trace_forget(t, t->held);
     for (size_t i = 0; i < t->n; i++)
         (void)ptrace(PTRACE_INTERRUPT, t->tracees[i].pid, 0, 0);
     while (t->n > 0) {
@@ -262,12 +284,19 @@ static void trace_detach(struct trace *t, struct node *n)
     }
 }
 
-/* Runs until the asker has ended, and every tracee if they were killed. Returns the asker's exit status. */
+_unused_ static void trace_release(struct trace *t)
+{
+    must(ptrace(PTRACE_DETACH, t->held, 0, 0) == 0);
+    t->held = 0;
+}
+
+/* Runs until the asker has ended, and every tracee if they were killed. Returns the asker's exit status, or -1 when somebody
+ * is held: then the asker still asks. */
 static int trace_run(struct trace *t, struct node *n, pid_t asker)
 {
     int answer = -1;
 
-    while (answer < 0) {
+    while (answer < 0 && !t->held) {
         int status, sig;
         pid_t pid = waitpid(-1, &status, __WALL);
 
@@ -285,27 +314,27 @@ static int trace_run(struct trace *t, struct node *n, pid_t asker)
     return answer;
 }
 
-/* An agent that is started, and what goes wrong in that. 0: it listens for the kubelet; 1: not, and if it has ended,
- * t->ended says how. */
-_unused_ static int trace_start(struct trace *t, struct node *n)
+/* Traces the agent, which is started if there is none, and asks it in a process of its own, which is returned: it ends with 0
+ * if ask does. */
+_unused_ static pid_t trace_ask(struct trace *t, struct node *n, int (*ask)(struct node *n))
 {
-    int go[2], r;
     pid_t asker;
+    int go[2];
 
     must(pipe2(go, O_CLOEXEC) == 0);
-    n->agent = node_fork_agent(n, go[0]);
+    t->early = n->agent <= 0;
+    if (t->early)
+        n->agent = node_fork_agent(n, go[0]);
     trace_seize(t, n->agent);
-    t->early = true;
     must(ptrace(PTRACE_INTERRUPT, n->agent, 0, 0) == 0);
     fflush(stdout);
     asker = fork();
     must(asker >= 0);
     if (asker == 0) {
         must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && write(go[1], "g", 1) == 1);
-        _exit(node_wait_start(n) < 0);
+        _exit(ask(n) < 0);
     }
-    r = trace_run(t, n, asker);
     (void)close(go[0]);
     (void)close(go[1]);
-    return r;
+    return asker;
 }

@@ -79,6 +79,11 @@ static int do_is_kept(void)
     return rootdir_is_kept(top, UID);
 }
 
+static int do_is_exposed(void)
+{
+    return rootdir_is_exposed(top, UID);
+}
+
 static int do_has_foreign(void)
 {
     return rootdir_has_foreign(top, UID, "ns");
@@ -132,9 +137,9 @@ Test(half_read, is_told_and_takes_nothing_away, .init = begin, .fini = end)
         const char *what;
         int (*read)(void);
     } readers[] = {{"the journal", do_load}, {"the instances", do_list}, {"is one kept", do_is_kept},
-            {"is one another's", do_has_foreign}, {"an instance goes", do_remove}, {"it rests", do_rest},
-            {"it goes to the trash", do_trash}, {"a volume goes", do_remove_target},
-            {"the trash is emptied", do_reclaim}};
+            {"is one exposed", do_is_exposed}, {"is one another's", do_has_foreign},
+            {"an instance goes", do_remove}, {"it rests", do_rest}, {"it goes to the trash", do_trash},
+            {"a volume goes", do_remove_target}, {"the trash is emptied", do_reclaim}};
 
     for (size_t i = 0; i < ARRAY_SIZE(readers); i++) {
         int status;

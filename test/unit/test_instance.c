@@ -47,7 +47,7 @@ static struct volume *pod(enum volume_role role, char mark, const char *name)
  *   a  main being adopted       i  main's id recorded        l  lost                  v  leaving
  *   c  consumer published       o  the consumer is an older provider's                s  pause is stopping
  *   f  all of it belongs to another namespace         N  persistence Node, all of it but q and d (with E: those too)
- *   b  in Node, the consumer's root of main is mounted */
+ *   b  in Node, the consumer's root of main is mounted                   u  the roots are being unmounted */
 static void set(struct scene *s, const char *state)
 {
     memset(s, 0, sizeof(*s));
@@ -90,6 +90,8 @@ static void set(struct scene *s, const char *state)
             s->q->node = s->d->node = true;
         else if (*state == 'b')
             s->c->containers[0].root = ROOT_EXPOSED;
+        else if (*state == 'u')
+            s->in.resting = true;
         else if (*state == 'f')
             strcpy(s->in.ns, "elsewhere");
         else
@@ -152,6 +154,11 @@ static const struct row publish_rows[] = {
         {"Npe", "d", "", VERDICT_LATER, "the other persistence"},
         {"NEpec", "d", "", VERDICT_WAIT, "pod box (uid 3333"}, {"Nc", "r", "", VERDICT_WAIT, "pod box"},
         {"Npev", "c", "", VERDICT_LATER, "leaving"},
+        /* its roots go to rest, with the last volume or after it */
+        {"NEcu", "q", "", VERDICT_WAIT, "being unmounted"}, {"Nu", "p", "", VERDICT_WAIT, "being unmounted"},
+        {"u", "p", "", VERDICT_WAIT, "being unmounted"}, {"Nu", "r", "", VERDICT_WAIT, "being unmounted"},
+        {"Ncu", "r", "", VERDICT_WAIT, "pod box"}, {"Npuv", "c", "", VERDICT_LATER, "leaving"},
+        {"Nu", "c", "", VERDICT_WAIT, "waiting for the provider pod"},
         /* reclaim */
         {"", "r", "", VERDICT_DO, NULL}, {"p", "r", "", VERDICT_WAIT, "box-provider"},
         {"pec", "r", "", VERDICT_WAIT, "pod box (uid 3333"},
