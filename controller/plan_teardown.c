@@ -91,13 +91,30 @@ static int reclaim_overdue(struct view *v)
     return 1;
 }
 
-/* The reclaim pod that is there: 0 when it has Succeeded. It is taken away only after the instance, since it
+/* The answer is that the volume was published, which nobody reads but the kubelet: it touches a pod's images and
+ * containers only when all volumes are mounted (syncPod: WaitForAttachAndMount). So where our own image cannot be had on
+ * the node, what the container then waits for proves as much as its end. These are the kubelet's reasons for a container
+ * that it could not start (pkg/kubelet/images, pkg/kubelet/kuberuntime, cri-api); any other proves nothing. */
+static bool answered(const struct pod_facts *f)
+{
+    static const char *const after_the_mount[] = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull",
+            "ImageInspectError", "InvalidImageName", "RegistryUnavailable", "SignatureValidationFailed",
+            "CreateContainerConfigError", "PreCreateHookError", "CreateContainerError", "PreStartHookError",
+            "RunContainerError"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(after_the_mount); i++)
+        if (strcmp(f->waiting_reason, after_the_mount[i]) == 0)
+            return true;
+    return f->succeeded;
+}
+
+/* The reclaim pod that is there: 0 when its node has answered. It is taken away only after the instance, since it
  * is all that proves the answer. */
 static int follow_reclaim(struct view *v)
 {
     const struct pod_facts *f = &v->reclaim;
 
-    if (f->succeeded)
+    if (answered(f))
         return 0;
     if (f->deleting)
         return 1;

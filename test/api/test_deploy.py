@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """tools/deploy against an API server that does not answer as it should: a kubectl of ours, which writes down what it was asked
-for. What it does on a real cluster is in e2e/test_upgrade.py."""
+for. What it does on a real cluster is in e2e/test_upgrade.py. And the overlay for a registry, as kubectl makes it."""
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -96,6 +97,22 @@ def delete_without_an_answer():
         expect(status != 0, "%s: removed in spite of it" % question)
         expect(not removed(asked), "%s: %s" % (question, asked))
         expect(TIMEOUT in said and "not removed" in said, "%s: %s" % (question, said))
+
+
+@case
+def overlay_for_a_registry():
+    """deploy/samples/registry: no image is left under its old name, wherever it is named, and whoever pulls has the secret."""
+    made = subprocess.run([str(TOP / "tools" / "cluster"), "kubectl", "kustomize", str(TOP / "deploy" / "samples" / "registry")],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    expect(made.returncode == 0, made.stdout)
+    for program in ("sc-controller", "sc-node-agent"):
+        expect("%s/%s" % (GROUP, program) not in made.stdout, "%s is pulled from elsewhere" % program)
+    images = re.findall(r"^ *image: (.*)$", made.stdout, re.M)
+    reclaim = re.findall(r"^ *- --reclaim-image=(.*)$", made.stdout, re.M)
+    expect(len(images) == 2 and len(reclaim) == 1 and reclaim[0] in images and "/sc-controller:" in reclaim[0], (images, reclaim))
+    accounts = [text for text in made.stdout.split("\n---\n") if "\nkind: ServiceAccount\n" in text]
+    names = {re.search(r"^  name: (.*)$", text, re.M).group(1): "imagePullSecrets:\n- name: registry\n" in text for text in accounts}
+    expect(names == {"sc-controller": True, "sc-node-agent": True, "default": True}, names)
 
 
 def main():

@@ -5,7 +5,7 @@ root itself survives is test_node_persistence.py's."""
 import json
 import sys
 
-from harness import GROUP, WAIT, case, eventually, expect, kubectl, main, node, shell
+from harness import GROUP, SYSTEM, WAIT, case, eventually, expect, kubectl, main, node, shell
 
 NODE = {"persistence": "Node"}
 SCRIPT = "echo run >> /runs; trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"
@@ -88,6 +88,31 @@ def persistence_of_a_root_stays_until_the_next(ns):
     ns.delete("stc/box")
     for old in (uid, second):
         eventually("nothing left of " + old, lambda: old not in ns.node_traces([old]), 30)
+
+
+def reclaim_image(image):
+    """Lets the controller ask nodes with pods of that image; returns the one that it had."""
+    spec = json.loads(kubectl("-n", SYSTEM, "get", "deployment/sc-controller", "-o", "json").stdout)["spec"]["template"]["spec"]
+    args = spec["containers"][0]["args"]
+    at = next(i for i, a in enumerate(args) if a.startswith("--reclaim-image="))
+    kubectl("-n", SYSTEM, "patch", "deployment", "sc-controller", "--type=json", "-p", json.dumps(
+        [{"op": "replace", "path": "/spec/template/spec/containers/0/args/%d" % at, "value": "--reclaim-image=" + image}]))
+    kubectl("-n", SYSTEM, "rollout", "status", "deployment/sc-controller", "--timeout=120s", timeout=150)
+    return args[at].split("=", 1)[1]
+
+
+@case(alone=True)
+def reclaim_pod_without_an_image(ns):
+    """Our own image cannot be pulled on the node, which has answered before it tries: the deletion is done, and nothing left."""
+    ns.start("box", shell(), rootfs={"persistence": "Node"})
+    uid = ns.instance_uid("box")
+    before = reclaim_image("127.0.0.1:1/none:1")
+    try:
+        ns.delete("stc/box")
+        eventually(lambda: "nothing left: %s" % ns.node_traces([uid]), lambda: not ns.node_traces([uid]), 30)
+        eventually("the reclaim pod gone", lambda: not kubectl("-n", SYSTEM, "get", "pods", "-l", GROUP + "/role=reclaim", "-o", "name").stdout)
+    finally:
+        reclaim_image(before)
 
 
 if __name__ == "__main__":

@@ -243,3 +243,68 @@ Test(plan_teardown, a_reclaim_pod_that_failed_goes_as_the_one_that_did_not)
     cr_assert(!w.reclaim && !w.sci && !w.sc, "something is left");
     world_free(&w);
 }
+
+/* Deleted, its pods gone unseen, and the node is asked by a pod that has just been given to it. */
+static void ask_node(struct world *w)
+{
+    world_init(w, BOX);
+    world_run(w);
+    delete_object(w, &w->sc);
+    world_settle(w);
+    pod_gone(w, &w->consumer, true);
+    world_settle(w);
+    pod_gone(w, &w->provider, true);
+    world_settle(w);
+    cr_assert_not_null(w->reclaim);
+    pod_placed(w, w->reclaim, "node-a");
+}
+
+static void reclaim_waits(struct world *w, const char *reason)
+{
+    struct json *status = lit("{'name':'reclaim','state':{'waiting':{}}}");
+
+    json_set_str(json_at(status, "state.waiting"), "reason", reason);
+    json_set(json_field(w->reclaim, "status"), "containerStatuses", json_new_array());
+    json_append(json_at(w->reclaim, "status.containerStatuses"), status);
+    pod_status(w, w->reclaim, "{'phase':'Pending'}");
+    world_settle(w);
+}
+
+/* The kubelet looks for the image after the agent has answered, which is all that is wanted of the pod. */
+Test(plan_teardown, a_reclaim_pod_whose_image_cannot_be_had_has_its_answer)
+{
+    static const char *const reasons[] = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull",
+            "InvalidImageName", "CreateContainerConfigError", "RunContainerError"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+        struct world w;
+
+        ask_node(&w);
+        reclaim_waits(&w, reasons[i]);
+        cr_assert(!w.sci && json_str(w.reclaim, "metadata.deletionTimestamp"), "%s holds the deletion up",
+                reasons[i]);
+        cr_assert_not_null(w.sc, "gone while a pod for it is there");
+        pod_gone(&w, &w.reclaim, true);
+        world_settle(&w);
+        cr_assert_null(w.sc, "%s: it does not go", reasons[i]);
+        cr_assert_eq(w.made[ACT_RECLAIM_CREATE], 1);
+        world_free(&w);
+    }
+}
+
+/* What a pod waits for before its volumes are mounted, and what we do not know, is no answer. */
+Test(plan_teardown, a_reclaim_pod_that_is_only_beginning_has_no_answer)
+{
+    static const char *const reasons[] = {"ContainerCreating", "PodInitializing", "", "SomethingNew"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+        struct world w;
+
+        ask_node(&w);
+        reclaim_waits(&w, reasons[i]);
+        world_wait(&w, 600 * USEC_PER_SEC);
+        cr_assert(w.sc && w.sci && w.reclaim, "'%s' was taken for an answer", reasons[i]);
+        cr_assert_str_eq(condition_text(w.sc, "Ready", "reason"), "WaitingForNode");
+        world_free(&w);
+    }
+}
