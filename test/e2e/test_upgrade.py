@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -152,6 +153,30 @@ def journal_of_a_newer_agent(ns):
         restart_agent()
     ns.running("box", True)
     expect(count(ns, "box", "/runs") == 2, "its root is not the old one")
+
+
+def container_mounts(pid):
+    """Where that process has something mounted in the runtime's directory: roots and /dev/shm of containers."""
+    points = [line.split()[4] for line in node("cat", "/proc/%s/mountinfo" % pid).stdout.splitlines()]
+    return {p for p in points if p.startswith("/run/containerd/")}
+
+
+@case(alone=True)
+def agent_holds_no_mount_of_a_container_that_is_gone(ns):
+    """What was mounted when the agent started is in its mount namespace too; it goes there with the container, or what the
+    container had written would take space until the agent ends."""
+    ns.start("box", shell(image="sc.test/busybox:1", script=COUNTER))
+    container = identity(ns, "box")[0].split("//")[1]
+    restart_agent()
+    agent = node("pgrep", "-o", "-x", "sc-node-agent").stdout.strip()
+    own = re.search(r"[0-9a-f]{64}", node("cat", "/proc/%s/cgroup" % agent).stdout).group()
+
+    def alone():
+        """Only the agent has it. Within its own root runc had mounted /proc and the like before the directory came there."""
+        return {p for p in container_mounts(agent) - container_mounts(1) if own not in p}
+    expect(any(container in p for p in container_mounts(agent)), "the agent never had it: %s" % container_mounts(agent))
+    ns.delete("stc/box")
+    eventually(lambda: "only what the node has too: %s" % alone(), lambda: not alone(), 30)
 
 
 def deploy(what):
