@@ -3,10 +3,13 @@
 """Persistence Provider: every way in which a provider can lose its root on a node that goes on. Each ends the same: RootfsIntact
 False with a reason that is true, an event, the workload stopped, phase Failed, and nothing started on an empty root, until a person
 or onLoss says so. What takes the whole node is in test_small_node.py."""
+import io
 import json
+import subprocess
 import sys
+import tarfile
 
-from harness import GROUP, WAIT, case, eventually, expect, kubectl, main, node, shell
+from harness import CLUSTER, GROUP, WAIT, case, eventually, expect, kubectl, main, node, shell
 
 DATA = "echo data >> /data; trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"
 
@@ -115,9 +118,17 @@ def recreate_starts_fresh_and_says_what_was_lost(ns):
     eventually("the old root gone", lambda: old not in ns.node_traces([old]), 30)
 
 
+def saved(ns):
+    """/data, by way of tar."""
+    archive = subprocess.run([CLUSTER, "kubectl", "-n", ns.name, "exec", "box", "--", "tar", "c", "/data"], stdout=subprocess.PIPE,
+                             timeout=WAIT, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as t:
+        return t.extractfile("data").read()
+
+
 @case(alone=True)
 def drain_is_held_up_by_a_budget_and_let_go(ns):
-    """deploy/samples/disruption-budget.yaml, and the way to empty a node that the README gives."""
+    """deploy/samples/disruption-budget.yaml, and the way to empty a node that the README gives, from a drain that hangs."""
     box(ns)
     name = ns.get("pod/box")["spec"]["nodeName"]
     budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "box-root"},
@@ -131,6 +142,11 @@ def drain_is_held_up_by_a_budget_and_let_go(ns):
                "not held up: %s" % held.stderr[-300:])
         expect(ns.condition("box", "RootfsIntact")["status"] == "True", "the root was lost to a drain that was held up")
         expect("deletionTimestamp" not in ns.get("pod/box-provider")["metadata"], "the provider is ending")
+        kubectl("uncordon", name)
+        ns.kubectl("wait", "stc/box", "--for=condition=Ready", "--timeout=%ds" % WAIT)
+        eventually("its second run", lambda: ns.exec("box", "cat", "/data", check=False).stdout == "data\ndata\n")
+        kubectl("cordon", name)
+        expect(saved(ns) == b"data\ndata\n", "what was saved is not what both runs wrote")
         ns.delete("pdb/box-root")
         kubectl(*drain, "--timeout=%ds" % WAIT)
         lost(ns, "ProviderDeleted", "drained")
