@@ -99,6 +99,28 @@ def delete_without_an_answer():
         expect(TIMEOUT in said and "not removed" in said, "%s: %s" % (question, said))
 
 
+def agent(name, node, ready, **status):
+    return {"metadata": {"name": name}, "spec": {"nodeName": node}, "status": {
+        "phase": "Running", "conditions": [{"type": "Ready", "status": ready}], "containerStatuses": [{"state": status}]}}
+
+
+@case
+def apply_names_the_node_that_holds_it_up():
+    agents = {"items": [agent("agent-a", "node-a", "True", running={}), agent("agent-b", "node-b", "False", running={}),
+                        agent("agent-c", "node-c", "False", waiting={"reason": "CrashLoopBackOff"})]}
+    status, said, asked = deploy("apply", ["rollout daemonset/", 1, "error: timed out waiting for the condition\n"],
+                                 ["get pods name=sc-node-agent", 0, json.dumps(agents)])
+    expect(status != 0 and any("rollout status --timeout 7s deployment/sc-controller" in line for line in asked), (status, asked))
+    expect("node node-b: pod/agent-b" in said and "node-c: pod/agent-c Running CrashLoopBackOff" in said and "DEPLOY_TIMEOUT" in said, said)
+    expect("node-a" not in said, said)
+
+
+@case
+def apply_on_a_healthy_cluster():
+    status, said, asked = deploy("apply")
+    expect(status == 0 and not removed(asked) and not any("get pods" in line for line in asked), (said, asked))
+
+
 @case
 def overlay_for_a_registry():
     """deploy/samples/registry: no image is left under its old name, wherever it is named, and whoever pulls has the secret."""
