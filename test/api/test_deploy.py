@@ -99,6 +99,13 @@ def delete_without_an_answer():
         expect(TIMEOUT in said and "not removed" in said, "%s: %s" % (question, said))
 
 
+@case
+def delete_takes_the_label_of_the_nodes_last():
+    """It is the kubelet's, which sets it again whenever an agent registers."""
+    status, said, asked = deploy("delete", ["get crd", 0, CRDS], NO_PODS)
+    expect(status == 0 and removed(asked)[-1] == "label nodes --all %s/node-" % GROUP, (said, asked))
+
+
 def agent(name, node, ready, **status):
     return {"metadata": {"name": name}, "spec": {"nodeName": node}, "status": {
         "phase": "Running", "conditions": [{"type": "Ready", "status": ready}], "containerStatuses": [{"state": status}]}}

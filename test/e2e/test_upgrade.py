@@ -234,6 +234,7 @@ def complete():
     expect(done.returncode == 0 and not installed(), "not removed: %s" % done.stdout[-500:])
     names = kubectl("get", "clusterroles,clusterrolebindings,csidrivers", "-o", "name").stdout
     expect("stoppablecontainer" not in names, "left: %s" % names)
+    expect(GROUP not in kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.labels}").stdout, "a label is left on a node")
     left = node("find", STATE, "-mindepth", "2", check=False).stdout
     expect(not left, "left on the node: %s" % left)
     sockets = node("sh", "-c", "ls /var/lib/kubelet/plugins_registry | grep stoppable; true").stdout
