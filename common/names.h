@@ -24,6 +24,8 @@
  * old one for a moment. */
 #define SC_OLD_ROOT_NAME "old-root"
 #define SC_OLD_ROOT_DIR SC_MOUNT_DIR "/" SC_OLD_ROOT_NAME
+/* ... and the directory there with a mark for each preserved root of the pod: common/wire/mark.h. */
+#define SC_MARKS_NAME "roots"
 
 /* Attach mode Chroot, in a container's own root: where the preserved root is, and the agent's read-only tmpfs
  * with execwrap, the id of the mount that the preserved root is, and the links that lie over the PATH's

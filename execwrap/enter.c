@@ -126,6 +126,16 @@ static int open_root(const char **ret_why)
     return -1;
 }
 
+bool enter_is_ready(void)
+{
+    const char *why;
+    int root = open_root(&why);
+
+    if (root >= 0)
+        close(root);
+    return root >= 0;
+}
+
 /* --- 3 -------------------------------------------------------------------------------------------------- */
 
 static bool go_in(int root, const char **ret_why)

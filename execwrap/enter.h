@@ -48,6 +48,9 @@ extern const char enter_hint[];
 /* Whether the program was called for this. */
 bool enter_is_meant(int argc, char *const *argv);
 
+/* Whether enter would find the root and its mark, which it looks at again: step 2, as whoever calls. */
+bool enter_is_ready(void);
+
 /* Returns on failure, with the exit code (wrap.h), when the line has been said. */
 int enter(int argc, char **argv);
 

@@ -2,11 +2,15 @@
 #include "execwrap/wrap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/names.h"
+#include "common/wire/mark.h"
 #include "execwrap/cmdline.h"
 #include "execwrap/command.h"
 #include "execwrap/enter.h"
@@ -48,6 +52,27 @@ static void note_workdir(struct wrapper *w)
 {
     if (!getcwd(w->workdir, sizeof w->workdir) || w->workdir[0] != '/')
         w->workdir[0] = '\0';
+}
+
+/* The agent's mark in the volume says that "/" is a preserved root. */
+static bool is_marked(int volume)
+{
+    char path[sizeof SC_MARKS_NAME + WIRE_MARK_MAX] = SC_MARKS_NAME "/";
+    struct stat root, mark;
+
+    if (stat("/", &root) < 0 || wire_mark_name(root.st_dev, root.st_ino, path + sizeof SC_MARKS_NAME) < 0)
+        return false;
+    return fstatat(volume, path, &mark, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(mark.st_mode) &&
+           (mark.st_mode & 07777) == WIRE_MARK_MODE;
+}
+
+/* There is nothing to ask: the agent may be away, and probes and hooks go on. Of a process that a pivot met on
+ * its way here only the agent knows the working directory. */
+static bool has_root(const struct wrapper *w)
+{
+    if (w->cmdline.kind != WIRE_EXEC || w->workdir[0] == '\0')
+        return false;
+    return w->cmdline.chroot ? enter_is_ready() : is_marked(w->link.directory);
 }
 
 /* Only what is worth a word when the wait ends without an answer. */
@@ -150,11 +175,25 @@ static int become(struct wrapper *w, const struct wire_reply *attached)
     return failure.status;
 }
 
+/* As wait_for_attach, with an end to it. */
+static int ask(struct wrapper *w, unsigned patience, struct wire_reply *ret_attached)
+{
+    int rc;
+
+    if (w->cmdline.kind == WIRE_EXEC)
+        (void)alarm(patience);
+    rc = wait_for_attach(w, ret_attached);
+    if (w->cmdline.kind == WIRE_EXEC)
+        (void)alarm(0); /* an exec would hand it on */
+    link_close(&w->link);
+    return rc;
+}
+
 int wrap(int argc, char **argv, const char *socket_path, unsigned patience)
 {
     static uint8_t buf[WIRE_REPLY_MAX];
     static struct wrapper w;
-    struct wire_reply attached;
+    struct wire_reply attached = {.type = WIRE_ATTACHED, .text = "", .workdir = ""};
     const char *wrong = cmdline_parse(argc, argv, &w.cmdline);
     int rc;
 
@@ -167,11 +206,6 @@ int wrap(int argc, char **argv, const char *socket_path, unsigned patience)
     if (rc < 0)
         return NOT_STARTED(&w, "cannot catch signals: ", strerror(-rc), seccomp_hint(-rc));
     link_init(&w.link, socket_path, buf, sizeof buf);
-    if (w.cmdline.kind == WIRE_EXEC)
-        (void)alarm(patience);
-    rc = wait_for_attach(&w, &attached);
-    if (w.cmdline.kind == WIRE_EXEC)
-        (void)alarm(0); /* an exec would hand it on */
-    link_close(&w.link);
+    rc = has_root(&w) ? 0 : ask(&w, patience, &attached);
     return rc || w.cmdline.only_wait ? rc : become(&w, &attached);
 }

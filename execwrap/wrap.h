@@ -10,6 +10,11 @@
  *      is not the first process also gives up after `patience` seconds: the kubelet waits for a postStart hook
  *      without a bound, also while the pod is being deleted, and ends nothing in it before that (its SyncPod
  *      does not pass on the cancellation)
+ *      A probe or hook in a container that has its root does not ask: the agent may be away for a while. It knows by
+ *      a mark, which only the agent can make: for Pivot common/wire/mark.h, for Chroot that of enter.h. The working
+ *      directory is then the one that the runtime has put it in: that of the preserved root for Pivot, of
+ *      the container's own root, whose links have been followed, for Chroot, as with `kubectl exec`. Where there
+ *      is no mark (also of an agent that knows none) or it does not fit, it asks
  *   3. on ATTACHED: the working directory again, now in the new root; the command (cmdline.h); signals as
  *      they were; execute (command.h)
  *

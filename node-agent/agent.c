@@ -56,6 +56,8 @@ void agent_settle(struct loop_source *src, usec_t now, void *data)
         save_again(in->consumer);
         if (in->provider)
             provider_settle(in->provider);
+        if (in->consumer)
+            consumer_settle(in->consumer);
         publish_settle(in);
         if (in->provider)
             visitor_settle(in->provider);

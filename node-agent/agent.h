@@ -91,6 +91,7 @@ struct served {
     struct list visitors;
     size_t checks; /* of visitors, under way */
     bool unsaved; /* its journal entry is older than it */
+    bool still_marked; /* consumer: its root is lost, and the mark could not be removed */
     bool leaving; /* unpublish has begun */
     struct csi_call *unpublish; /* answered when no job is under way any more */
     size_t n_slots;
@@ -292,6 +293,7 @@ void consumer_lose(struct node_instance *in, const char *reason);
  * kubelet that starts again unmounts the volumes of a pod that was deleted by force meanwhile before it ends its
  * containers. */
 const char *consumer_runs(const struct served *sv);
+void consumer_settle(struct served *sv); /* tries again what failed of a loss */
 /* Ends the containers that are known to run on a lost root. */
 void consumer_kill(struct served *consumer);
 

@@ -59,6 +59,26 @@ const char *consumer_runs(const struct served *sv)
     return NULL;
 }
 
+static void unmark(struct served *sv)
+{
+    const struct volume *v = sv->volume;
+    struct err err = ERR_INIT;
+    bool again = sv->still_marked;
+
+    sv->still_marked = target_unmark(&sv->agent->target, v->dir, &err) < 0;
+    if (sv->still_marked && !again)
+        log_warn("pod %s/%s: its root is lost, and still marked as one: %s", v->pod_namespace, v->pod_name,
+                err_text(&err));
+    if (sv->still_marked)
+        agent_touch_later(sv->instance);
+}
+
+void consumer_settle(struct served *sv)
+{
+    if (sv->still_marked && !sv->leaving)
+        unmark(sv);
+}
+
 void consumer_lose(struct node_instance *in, const char *reason)
 {
     struct served *sv = in->consumer;
@@ -69,6 +89,7 @@ void consumer_lose(struct node_instance *in, const char *reason)
     if (served_journal(sv, &err) < 0)
         log_error("pod %s/%s: the loss of its root is not on disk: %s", sv->volume->pod_namespace,
                 sv->volume->pod_name, err_text(&err));
+    unmark(sv);
     consumer_kill(sv);
 }
 
@@ -251,6 +272,15 @@ static int may_run(struct slot *s, struct peer *peer, struct err *err)
     return 0;
 }
 
+/* By this what is executed in the container later knows that it need not ask. */
+static int mark(const struct slot *s, int exposed, struct err *err)
+{
+    const struct volume *v = s->served->volume;
+    int r = v->chroot ? 0 : target_mark_root(&s->served->agent->target, v->dir, exposed, err);
+
+    return r < 0 ? -EAGAIN : 0; /* as in may_run */
+}
+
 static int attach_begin(struct slot *s, const struct cri_image *image, struct peer *peer, struct err *err)
 {
     const struct served *provider = s->served->instance->provider;
@@ -267,6 +297,8 @@ static int attach_begin(struct slot *s, const struct cri_image *image, struct pe
     r = s->served->volume->node ? keptroot_check_image(dir, s->container->name, image->chain, err) : 0;
     if (r == 0)
         r = expose_open(dir, SC_ROOTFS_DIR, &exposed, err);
+    if (r == 0)
+        r = mark(s, exposed, err);
     if (r == 0)
         r = may_run(s, peer, err);
     if (r == 0)

@@ -13,10 +13,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 
 #include "common/base/file.h"
 #include "common/names.h"
+#include "common/wire/mark.h"
 #include "node-agent/mounts/safe_path.h"
 
 #define MOUNT_NAME "mount"
@@ -218,6 +220,8 @@ int target_publish(const struct target_sources *src, const struct volume *v, int
                 from, err);
     if (r == 0 && place_of(v))
         r = put_place(dir, place_of(v), err);
+    if (r == 0 && v->lost[0])
+        r = target_unmark(src, v->dir, err); /* an agent may have ended before it came to that */
     if (r == 0)
         r = put_socket(dir, ret_listen, err);
     return r < 0 ? err_wrap(err, r, "%s", v->dir) : 0;
@@ -264,6 +268,83 @@ static DIR *open_listing(int dir)
         (void)close_fd(fd);
     return d;
 }
+
+/* --- marks ----------------------------------------------------------------------------------------------- */
+
+/* 1, or 0 where there is no name: an inode that is not at hand is no reason to wait for the root's file system. */
+static int name_mark(int root, char ret[WIRE_MARK_MAX])
+{
+    struct statx sx;
+    int r;
+
+    memset(&sx, 0, sizeof(sx));
+    if (statx(root, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &sx) < 0)
+        return -errno;
+    if (!(sx.stx_mask & STATX_INO))
+        return 0;
+    r = wire_mark_name(makedev(sx.stx_dev_major, sx.stx_dev_minor), sx.stx_ino, ret);
+    return r < 0 ? r : 1;
+}
+
+/* All but those of a boot; NULL: all. What is no empty directory was not put there by an agent. */
+static int remove_marks(int marks, const char *boot)
+{
+    _cleanup_(closedirp) DIR *d = open_listing(marks);
+    struct dirent *e;
+    int r;
+
+    if (!d)
+        return -errno;
+    while ((r = dir_next(d, &e)) > 0) {
+        if (boot && strncmp(e->d_name, boot, WIRE_BOOT_ID) == 0)
+            continue;
+        if (unlinkat(marks, e->d_name, AT_REMOVEDIR) < 0 && errno != ENOTDIR && errno != ENOTEMPTY)
+            return -errno;
+    }
+    return r;
+}
+
+static int put_mark(int dir, const char *name, struct err *err)
+{
+    _cleanup_close_ int marks = -EBADF;
+    int r = put_place(dir, SC_MARKS_NAME, err);
+
+    if (r < 0)
+        return r;
+    marks = safe_open_child(dir, SC_MARKS_NAME, O_DIRECTORY);
+    if (marks < 0)
+        return err_set(err, marks, "cannot open " SC_MARKS_NAME);
+    r = remove_marks(marks, name);
+    if (r < 0)
+        return err_set(err, r, "cannot remove what is in " SC_MARKS_NAME " of an earlier boot");
+    return put_place(marks, name, err);
+}
+
+int target_mark_root(const struct target_sources *src, const char *dir, int root, struct err *err)
+{
+    _cleanup_close_ int fd = target_open(src, dir);
+    char name[WIRE_MARK_MAX];
+    int r = fd < 0 ? fd : name_mark(root, name);
+
+    if (r < 0)
+        return err_set(err, r, fd < 0 ? "cannot open %s" : "cannot tell the root from others, for %s", dir);
+    if (r > 0)
+        r = put_mark(fd, name, err);
+    return r < 0 ? err_wrap(err, r, "%s", dir) : 0;
+}
+
+int target_unmark(const struct target_sources *src, const char *dir, struct err *err)
+{
+    _cleanup_close_ int fd = target_open(src, dir);
+    _cleanup_close_ int marks = fd < 0 ? fd : safe_open_child(fd, SC_MARKS_NAME, O_DIRECTORY);
+    int r = marks < 0 ? marks : remove_marks(marks, NULL);
+
+    if (r < 0 && r != -ENOENT)
+        return err_set(err, r, "cannot remove " SC_MARKS_NAME " from %s", dir);
+    return 0;
+}
+
+/* --- its end --------------------------------------------------------------------------------------------- */
 
 /* Moves the directories out of the directory name of top into top, and removes it. A file is not ours. */
 static int flatten(int top, const char *name, unsigned long *n, struct err *err)

@@ -7,6 +7,8 @@
  *     pods/<uid>/volumes/kubernetes.io~csi/<volume>/mount/
  *         agent.sock    0666, one listening socket for each volume: who comes through it is of that pod
  *         pause         0555, in a provider's; execwrap in a consumer's
+ *         roots/        0555, with attach: Pivot, from the first attach on: a directory for each preserved root,
+ *                       whose name execwrap looks for (common/wire/mark.h)
  *         chroot/       0555, empty, in a consumer's with attach: Chroot: the agent mounts there, in its
  *                       containers
  *
@@ -34,6 +36,13 @@ int target_publish(
 
 /* Whether everything that target_publish makes is there. */
 bool target_is_complete(const struct target_sources *src, const struct volume *v);
+
+/* A consumer's, Pivot: marks the root (an fd of it) as one that is preserved; safe to repeat. Marks of an earlier boot
+ * go. The root's file system is not waited for: one that does not know its inode by heart has no mark. */
+int target_mark_root(const struct target_sources *src, const char *dir, int root, struct err *err);
+
+/* No root is, from now on. Without marks, or a directory: success. */
+int target_unmark(const struct target_sources *src, const char *dir, struct err *err);
 
 /* The directory (O_PATH), or -ENOENT; -EXDEV where something is mounted on it. */
 int target_open(const struct target_sources *src, const char *dir) _must_check_;

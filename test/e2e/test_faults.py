@@ -176,6 +176,44 @@ def agent_away():
 
 
 @case(alone=True)
+def probes_and_hooks_while_the_agent_is_away(ns):
+    """They need it only until the container has its root: no restart for want of an agent, and no hook is lost."""
+    names = ("box", "chroot")
+
+    def command(script):
+        return {"exec": {"command": ["sh", "-c", script]}}
+    spec = shell(livenessProbe={**command("echo probe >> /probes"), "periodSeconds": 1, "failureThreshold": 3, "timeoutSeconds": 1},
+                 lifecycle={"preStop": command("echo stopped >> /stops")})
+    spec["terminationGracePeriodSeconds"] = 20
+
+    def probes(name):
+        return int(ns.exec(name, "sh", "-c", "cat /probes | wc -l", check=False).stdout or 0)
+
+    def restarts(name):
+        return ns.get("pod/" + name)["status"]["containerStatuses"][0]["restartCount"]
+
+    def has_ended(name):
+        pod = ns.get("pod/" + name, check=False)
+        return not pod or not any("running" in c["state"] for c in pod["status"].get("containerStatuses", []))
+    ns.apply(sc_manifest("chroot", spec, attach="Chroot"), sc_manifest("box", spec))
+    for name in names:
+        ns.phase(name, "Running")
+    with agent_away():
+        before = {name: probes(name) for name in names}
+        for name in names:
+            eventually(lambda name=name: "%s: 20 probes: %d, %d before" % (name, probes(name), before[name]),
+                       lambda name=name: restarts(name) or probes(name) >= before[name] + 20, 60)
+            expect(restarts(name) == 0, name + " was restarted while the agent was away")
+            patch(ns, name, False)
+        for name in names:
+            eventually(name + " ended", lambda name=name: has_ended(name), 60)
+    for name in names:
+        ns.phase(name, "Stopped")
+        ns.running(name, True)
+        expect(ns.sh(name, "cat /stops") == "stopped", "the preStop hook of %s left no trace" % name)
+
+
+@case(alone=True)
 def deleted_while_the_agent_is_down(ns):
     ns.start("box", shell(script=COUNTER))
     uid = ns.instance_uid("box")

@@ -38,10 +38,14 @@ static void node_see(const char *line)
     node_seen.lines[node_seen.n++] = strdup(line);
 }
 
+/* The name of a root's mark is another each time. */
 static int node_see_file(
         const char *path, const struct stat *st _unused_, int type _unused_, struct FTW *ftw _unused_)
 {
-    node_see(path);
+    static const char marks[] = "/mount/" SC_MARKS_NAME "/";
+    const char *mark = strstr(path, marks);
+
+    node_see(mark ? at("%.*s%sNAME", (int)(mark - path), path, marks) : path);
     return 0;
 }
 

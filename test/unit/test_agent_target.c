@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/wire/mark.h"
 #include "node-agent/target.h"
 
 #define POD_UID "01234567-89ab-cdef-0123-456789abcdef"
@@ -251,6 +252,80 @@ Test(agent_target, directories_of_subpaths_go)
     close(dir);
     cr_assert_eq(target_remove(&src, v->dir, &err), 0, "%s", err_text(&err));
     cr_assert_lt(look("mount", &st), 0);
+}
+
+static int marks(void)
+{
+    struct stat st;
+
+    return look("mount/roots", &st) < 0 ? -1 : (int)st.st_nlink - 2;
+}
+
+static int open_root(const char *path)
+{
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    cr_assert_geq(fd, 0);
+    return fd;
+}
+
+/* The name is that by which a process finds the root that it is in. */
+Test(agent_target, roots_are_marked_until_they_are_not)
+{
+    _cleanup_volume_ struct volume *v = volume(VOLUME_CONSUMER);
+    _cleanup_close_ int fd = -EBADF, root = open_root("/"), other = open_root("/proc");
+    char name[WIRE_MARK_MAX], path[WIRE_MARK_MAX + 16];
+    struct err err = ERR_INIT;
+    struct stat st;
+
+    cr_assert_eq(target_publish(&src, v, &fd, NULL), 0);
+    cr_assert_eq(target_unmark(&src, v->dir, &err), 0, "without any");
+    for (int again = 0; again < 2; again++)
+        cr_assert_eq(target_mark_root(&src, v->dir, root, &err), 0, "%s", err_text(&err));
+    cr_assert_eq(target_mark_root(&src, v->dir, other, &err), 0, "%s", err_text(&err));
+    cr_assert_eq(marks(), 2);
+    cr_assert_eq(stat("/", &st), 0);
+    cr_assert_eq(wire_mark_name(st.st_dev, st.st_ino, name), 0);
+    (void)snprintf(path, sizeof(path), "mount/roots/%s", name);
+    cr_assert_eq(look(path, &st), 0);
+    cr_assert_eq(st.st_mode, S_IFDIR | WIRE_MARK_MODE);
+    cr_assert_eq(target_unmark(&src, v->dir, &err), 0, "%s", err_text(&err));
+    cr_assert_eq(marks(), 0);
+    cr_assert_eq(target_mark_root(&src, v->dir, root, &err), 0);
+    cr_assert_eq(target_remove(&src, v->dir, &err), 0, "%s", err_text(&err));
+    cr_assert_lt(look("mount", &st), 0);
+    cr_assert_eq(target_unmark(&src, v->dir, &err), 0, "without a directory");
+    cr_assert_lt(target_mark_root(&src, v->dir, root, &err), 0);
+}
+
+/* And directories of a subPath that has the place, which are not ours to judge. */
+Test(agent_target, marks_of_an_earlier_boot_go)
+{
+    _cleanup_volume_ struct volume *v = volume(VOLUME_CONSUMER);
+    _cleanup_close_ int fd = -EBADF, root = open_root("/");
+    struct err err = ERR_INIT;
+    struct stat st;
+
+    cr_assert_eq(target_publish(&src, v, &fd, NULL), 0);
+    shell("mkdir -p $D/mount/roots/01234567-89ab-cdef-0123-456789abcdef.1.2 $D/mount/roots/a/b");
+    cr_assert_eq(target_mark_root(&src, v->dir, root, &err), 0, "%s", err_text(&err));
+    cr_assert_eq(marks(), 2);
+    cr_assert_eq(look("mount/roots/a/b", &st), 0);
+    cr_assert_eq(look("mount/roots", &st), 0);
+    cr_assert_eq(st.st_mode, S_IFDIR | 0555);
+}
+
+/* An agent that ended between writing a loss down and the rest of it. */
+Test(agent_target, a_lost_volume_has_no_marks)
+{
+    _cleanup_volume_ struct volume *v = volume(VOLUME_CONSUMER);
+    _cleanup_close_ int fd = -EBADF, again = -EBADF, root = open_root("/");
+
+    cr_assert_eq(target_publish(&src, v, &fd, NULL), 0);
+    cr_assert_eq(target_mark_root(&src, v->dir, root, NULL), 0);
+    (void)snprintf(v->lost, sizeof(v->lost), "gone");
+    cr_assert_eq(target_publish(&src, v, &again, NULL), 0);
+    cr_assert_eq(marks(), 0);
 }
 
 Test(agent_target, reclaim_is_an_empty_directory)
