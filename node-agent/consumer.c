@@ -105,11 +105,16 @@ static size_t count(char *const *list)
     return n;
 }
 
+static bool wants_entrypoint(const struct visitor *v)
+{
+    return v->request.kind == WIRE_RUN && v->request.want_entrypoint;
+}
+
 /* By Kubernetes' rules: no command in the pod: the image's ENTRYPOINT, and its CMD unless the pod has args.
  */
 static void answer_attached(struct visitor *v, const struct cri_image *image)
 {
-    bool entrypoint = v->request.kind == WIRE_RUN && v->request.want_entrypoint;
+    bool entrypoint = wants_entrypoint(v);
     struct wire_attached reply = {.workdir = v->peer->container->working_dir};
     uint8_t *frame = malloc(WIRE_REPLY_MAX);
     int len;
@@ -319,16 +324,18 @@ static const struct cri_image *image_of(struct slot *s, struct slot *root, const
     return provider_image(root) ? root->image : NULL;
 }
 
+/* Of a container that has its root the image is asked only for what it alone can say. */
 void consumer_attach(struct visitor *v, struct slot *root)
 {
     struct slot *s = visitor_slot(v);
-    const struct cri_image *image = image_of(s, root, v->peer);
+    bool ready = has_root(s, v->peer), wanted = !ready || wants_entrypoint(v);
+    const struct cri_image *image = wanted ? image_of(s, root, v->peer) : NULL;
     struct err err = ERR_INIT;
     int r;
 
-    if (!image || s->attaching)
+    if (wanted && (!image || s->attaching))
         return; /* goes on when it is there */
-    if (has_root(s, v->peer)) {
+    if (ready) {
         answer_attached(v, image);
         return;
     }

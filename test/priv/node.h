@@ -58,6 +58,7 @@ struct node_runtime {
     pid_t pid[NODE_PODS]; /* 0: no such container */
     char text[1024]; /* of the last answer that was no success */
     bool changed; /* images have other layers than they had */
+    bool imageless; /* it has no image any more */
 };
 
 struct node {
@@ -118,6 +119,10 @@ static void node_serve_image(
 {
     _cleanup_buf_ struct buf b = BUF_INIT(8 * KIB), image = BUF_INIT(8 * KIB);
 
+    if (node_shared->imageless) {
+        rpc_call_fail(call, GRPC_UNAVAILABLE, "no images now");
+        return;
+    }
     pb_put_string(&image, 1, "sha256:bb");
     pb_put_message(&b, 1, &image);
     pb_put_map_entry(&b, 2, "info",

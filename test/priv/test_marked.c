@@ -2,7 +2,7 @@
 /*
  * Probes and hooks while there is no agent, by the shipped execwrap with the real agent's marks: in a container
  * that has its root they run; in one that has not, also when its pod's volume has the mark of an earlier
- * container, they wait for the agent.
+ * container, they wait for the agent. And while there is an agent, what they ask depends on no image.
  */
 #include "common/wire/mark.h"
 #include "test/priv/node_look.h"
@@ -151,6 +151,28 @@ static int play(const void *data)
     return tap_status();
 }
 
+/* In persistence Node the provider may be gone, and the consumer's own image is the one that would be asked for. */
+static int without_images(const void *data _unused_)
+{
+    struct node n;
+    bool good;
+
+    node_make(&n);
+    n.persistent = true;
+    good = tap_ok(node_start_agent(&n) == 0 && node_through(&n, NODE_PROVIDER) &&
+                          node_through(&n, NODE_HELLO) && node_through(&n, NODE_CONSUMER) &&
+                          node_through(&n, NODE_ATTACH) && node_through(&n, NODE_YIELD),
+            "a consumer is on its root, without a provider");
+    n.runtime->imageless = true;
+    good = good &&
+           tap_ok(node_ask_step(&n, NODE_AGAIN) == 0,
+                   "what is executed in it is answered though the runtime has no image: %s", n.runtime->text);
+    if (!good)
+        node_print_log();
+    node_kill_agent(&n);
+    return tap_status();
+}
+
 int main(void)
 {
     if (geteuid() != 0) {
@@ -159,5 +181,6 @@ int main(void)
     }
     for (size_t i = 0; i < ARRAY_SIZE(lives); i++)
         tap_failures += on_next_machine(play, &lives[i]) != 0;
+    tap_failures += on_next_machine(without_images, NULL) != 0;
     return tap_status();
 }
