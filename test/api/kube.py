@@ -263,6 +263,7 @@ def play(world, report):
         return run_cases(sys.argv[1:], report)
     finally:
         world.down()
+        world.api.call("DELETE", LEASE)  # of a process that was killed: nobody is to wait for it
         if replicas:
             deployed_replicas(replicas)
 
