@@ -60,7 +60,7 @@ LIBS_ctl   := -lcurl -lcjson -lyaml -lmicrohttpd -lcrypto -lm
 LIBS_agent := -lcurl -lcjson -lnghttp2 -lmount -lcap -lcrypto -lm
 LIBS_all   := -lcurl -lcjson -lyaml -lmicrohttpd -lnghttp2 -lmount -lcap -lcrypto -lm
 
-.PHONY: all check unit priv vm api e2e lint demo bench soak upgrade scale fuzz attack torture images deploy undeploy cluster-up cluster-down clean format deps
+.PHONY: all check unit priv vm vm-programs api e2e lint demo bench soak upgrade scale fuzz attack torture images deploy undeploy cluster-up cluster-down clean format deps
 all: $(B)/sc-controller $(B)/sc-node-agent build/execwrap build/pause
 
 $(B)/%.o: %.c
@@ -134,7 +134,8 @@ priv: $(priv_bins) $(B)/sc-node-agent build/execwrap build/pause
 vm_priv := $(filter-out %/test_attack_walk %/test_attack_attach %/test_alloc %/test_crash %/test_fail %/test_full \
              %/test_leave %/test_name_lookup %/test_usage,$(priv_bins))
 vm: export VM_PROGRAMS = $(vm_bins) $(vm_priv)
-vm: $(vm_bins) $(vm_priv) $(B)/test/vm/power $(B)/sc-node-agent build/execwrap build/pause
+vm-programs: $(vm_bins) $(vm_priv) $(B)/test/vm/power $(B)/sc-node-agent build/execwrap build/pause
+vm: vm-programs
 	$(Q)tools/run-tests vm $(B) test/vm/stock_kernel test/vm/power_cut
 
 # The same programs as in priv, which run them for some seconds.
