@@ -49,8 +49,8 @@ bool kube_unreached(const struct kube_result *result)
     case 502:
     case 503:
     case 504:
-        return !result->reason
-                        [0]; /* an API server gives one: a write took too long for it, say, in a webhook */
+        /* An API server gives a reason: a write took too long for it, in a webhook, say. */
+        return !result->reason[0];
     default:
         return false;
     }
