@@ -34,23 +34,18 @@ static int end(struct node *n, bool good)
     return tap_status();
 }
 
-static int ask_yield(struct node *n)
+static int ask_step(struct node *n, int step)
 {
-    return node_ask_step(n, NODE_YIELD);
-}
-
-static int ask_leave_consumer(struct node *n)
-{
-    return node_ask_step(n, NODE_LEAVE_CONSUMER);
+    return node_ask_step(n, step) < 0;
 }
 
 /* The agent, asked for what takes the mount away; who does is held. Returns who asks. */
-static pid_t held(struct trace *t, struct node *n, int (*ask)(struct node *n))
+static pid_t held(struct trace *t, struct node *n, int (*ask)(struct node *n, int step), enum node_step step)
 {
     pid_t asker;
 
     *t = (struct trace){.act = TRACE_HOLD, .only = SYS_umount2};
-    asker = trace_ask(t, n, ask);
+    asker = trace_ask(t, n, ask, (int)step);
     (void)trace_run(t, n, asker);
     return asker;
 }
@@ -74,9 +69,9 @@ static int ask_next(struct node *n)
     return node_ask_step(n, NODE_NEXT) < 0 && strstr(n->runtime->text, "being unmounted") ? 0 : -EIO;
 }
 
-static int ask_start_and_next(struct node *n)
+static int ask_start_and_next(struct node *n, int step _unused_)
 {
-    return node_wait_start(n) < 0 ? -EIO : ask_next(n);
+    return node_wait_start(n) < 0 || ask_next(n) < 0;
 }
 
 /* The first ask is enough: nobody holds it any more. */
@@ -87,44 +82,45 @@ static bool is_had_at_once(struct node *n)
             "its root is mounted again: %s", n->runtime->text);
 }
 
-static int with_its_provider(const void *data _unused_)
+/* The last volume goes. `others`: whether another provider is asked for meanwhile. */
+static int goes(struct node *n, bool ready, enum node_step step, bool others)
 {
-    struct node n;
     struct trace t;
-    bool good = provided(&n);
+    bool good;
     pid_t asker;
 
-    if (!good)
-        return end(&n, false);
-    node_before(&n, NODE_YIELD);
-    asker = held(&t, &n, ask_yield);
-    good = served_meanwhile(&t, &n) &&
+    if (!ready)
+        return end(n, false);
+    node_before(n, step);
+    asker = held(&t, n, ask_step, step);
+    good = served_meanwhile(&t, n);
+    if (good && others) {
+        node_before(n, NODE_NEXT);
+        good = tap_ok(ask_next(n) == 0, "another provider waits for it: %s", n->runtime->text);
+    }
+    good = good &&
            tap_ok(waitpid(asker, NULL, WNOHANG) == 0, "the volume's end is not told before it is done");
     trace_release(&t);
     good = tap_ok(ends(asker), "then it is") && good;
-    node_after(&n, NODE_YIELD);
-    return end(&n, good && through(&n, NODE_NEXT) && is_had_at_once(&n));
+    node_after(n, step);
+    return end(n, good && through(n, NODE_NEXT) && is_had_at_once(n));
+}
+
+static int with_its_provider(const void *data _unused_)
+{
+    struct node n;
+    bool ready = provided(&n);
+
+    return goes(&n, ready, NODE_YIELD, false);
 }
 
 static int with_its_consumer(const void *data _unused_)
 {
     struct node n;
-    struct trace t;
-    bool good =
+    bool ready =
             provided(&n) && through(&n, NODE_CONSUMER) && through(&n, NODE_ATTACH) && through(&n, NODE_YIELD);
-    pid_t asker;
 
-    if (!good)
-        return end(&n, false);
-    node_before(&n, NODE_LEAVE_CONSUMER);
-    asker = held(&t, &n, ask_leave_consumer);
-    node_before(&n, NODE_NEXT);
-    good = served_meanwhile(&t, &n) &&
-           tap_ok(ask_next(&n) == 0, "another provider waits for it: %s", n.runtime->text) &&
-           tap_ok(waitpid(asker, NULL, WNOHANG) == 0, "the volume's end is not told before it is done");
-    trace_release(&t);
-    good = tap_ok(ends(asker), "then it is") && good;
-    return end(&n, good && through(&n, NODE_NEXT) && is_had_at_once(&n));
+    return goes(&n, ready, NODE_LEAVE_CONSUMER, true);
 }
 
 /* Of a volume whose directory and journal entry are gone. */
@@ -142,7 +138,7 @@ static int at_the_start(const void *data _unused_)
     must(system("rm " NODE_STATE "/" SC_VOLUMES_DIR "/*.json && rm -r " NODE_KUBELET "/pods/*") == 0);
     must(kept_mounts() == 1);
     node_before(&n, NODE_NEXT);
-    asker = held(&t, &n, ask_start_and_next);
+    asker = held(&t, &n, ask_start_and_next, NODE_NEXT);
     good = tap_ok(ends(asker), "the agent starts, and another provider waits: %s", n.runtime->text) &&
            served_meanwhile(&t, &n);
     trace_release(&t);
@@ -159,7 +155,7 @@ static int without_a_worker(const void *data _unused_)
     if (!good)
         return end(&n, false);
     node_before(&n, NODE_YIELD);
-    r = trace_run(&t, &n, trace_ask(&t, &n, ask_yield));
+    r = trace_run(&t, &n, trace_ask(&t, &n, ask_step, NODE_YIELD));
     return end(&n, tap_ok(t.done && r == 0 && kept_mounts() == 0,
                            "without a worker it rests all the same: %s", n.runtime->text));
 }

@@ -83,6 +83,11 @@ static const struct want {
         {"the root of a consumer's volume", NODE_INSTANCE, true},
 };
 
+static int starts(struct node *n, int what _unused_)
+{
+    return node_wait_start(n) < 0;
+}
+
 /* A start in which the agent cannot look: 0, or what is not so. */
 static const char *start_in_want(struct node *n, const struct want *w, unsigned variant)
 {
@@ -90,7 +95,7 @@ static const char *start_in_want(struct node *n, const struct want *w, unsigned 
     int r;
 
     must(truncate(NODE_LOG, 0) == 0);
-    r = trace_run(&t, n, trace_ask(&t, n, node_wait_start));
+    r = trace_run(&t, n, trace_ask(&t, n, starts, 0));
     if (!t.done)
         return "it does not look";
     if (r == 0 || n->agent != 0 || !WIFEXITED(t.ended) || WEXITSTATUS(t.ended) == 0)

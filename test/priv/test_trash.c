@@ -67,33 +67,18 @@ static const struct harm {
 };
 
 /* What `ask` does in a process of its own, and the agent that is forked for it, while the harm is done. */
-static int harmed(const struct harm *h, bool start, int (*ask)(int inotify))
+static int harmed(const struct harm *h, int (*ask)(struct node *n, int inotify))
 {
     struct trace t = h->trace;
-    int go[2], inotify = watch_trash(), r;
-    pid_t asker;
+    int inotify = watch_trash();
+    int r = trace_run(&t, &node, trace_ask(&t, &node, ask, inotify));
 
-    must(pipe2(go, O_CLOEXEC) == 0);
-    if (start)
-        node.agent = node_fork_agent(&node, go[0]);
-    trace_seize(&t, node.agent);
-    must(ptrace(PTRACE_INTERRUPT, node.agent, 0, 0) == 0);
-    fflush(stdout);
-    asker = fork();
-    must(asker >= 0);
-    if (asker == 0) {
-        must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && write(go[1], "g", 1) == 1);
-        _exit(ask(inotify));
-    }
-    r = trace_run(&t, &node, asker);
     must(t.done);
-    (void)close(go[0]);
-    (void)close(go[1]);
     (void)close(inotify);
     return r;
 }
 
-static int ask_nothing(int inotify)
+static int ask_nothing(struct node *n _unused_, int inotify)
 {
     return node_wait_start(&node) < 0 || !becomes_empty(inotify);
 }
@@ -104,13 +89,13 @@ static int nobody_asks(const void *data)
 
     node_make(&node);
     put_trash(1, 10);
-    return end(tap_ok(harmed(h, true, ask_nothing) == 0,
-            "%s at the agent's start: it is removed all the same", h->name));
+    return end(tap_ok(
+            harmed(h, ask_nothing) == 0, "%s at the agent's start: it is removed all the same", h->name));
 }
 
 enum { NOT_TOLD = 2 };
 
-static int ask_for_reclaim(int inotify)
+static int ask_for_reclaim(struct node *n _unused_, int inotify)
 {
     if (node_publish(&node, NODE_POD_RECLAIM) == 0 || !strstr(node.runtime->text, "worker"))
         return NOT_TOLD;
@@ -131,7 +116,7 @@ static int reclaim_is_told(const void *data)
     if (!good)
         return end(false);
     node_before(&node, NODE_RECLAIM);
-    r = harmed(h, false, ask_for_reclaim);
+    r = harmed(h, ask_for_reclaim);
     good = tap_ok(r != NOT_TOLD, "%s: who reclaims is told: %s", h->name, node.runtime->text) &&
            tap_ok(r == 0, "and it is removed although nobody asks again") &&
            tap_ok(system("test $(grep -c 'not all of it is removed' " NODE_LOG ") = 1") == 0,

@@ -233,33 +233,19 @@ static void torture_on_alarm(int signo)
 
 enum { REFUSED_FOR_GOOD = 2 };
 
+static int torture_ask(struct node *n, int step)
+{
+    int r = node_step_is(step, NODE_STEPS_START) ? node_wait_start(n) : 0;
+
+    if (r == 0)
+        r = node_ask_step(n, step);
+    return r == -EPERM ? REFUSED_FOR_GOOD : r < 0;
+}
+
 /* The step, with the agent under ptrace: something goes wrong at its n-th call. 0, 1, or REFUSED_FOR_GOOD. */
 static int torture_harm(struct torture_life *l, enum node_step step)
 {
-    bool is_start = node_step_is(step, NODE_STEPS_START);
-    int go[2], r;
-    pid_t asker;
-
-    must(pipe2(go, O_CLOEXEC) == 0);
-    if (is_start)
-        l->n->agent = node_fork_agent(l->n, go[0]);
-    trace_seize(&l->trace, l->n->agent);
-    l->trace.early = is_start && l->kind->act == TRACE_FAIL;
-    must(ptrace(PTRACE_INTERRUPT, l->n->agent, 0, 0) == 0);
-    fflush(stdout);
-    asker = fork();
-    must(asker >= 0);
-    if (asker == 0) {
-        must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && write(go[1], "g", 1) == 1);
-        r = is_start ? node_wait_start(l->n) : 0;
-        if (r == 0)
-            r = node_ask_step(l->n, step);
-        _exit(r == -EPERM ? REFUSED_FOR_GOOD : r < 0);
-    }
-    r = trace_run(&l->trace, l->n, asker);
-    (void)close(go[0]);
-    (void)close(go[1]);
-    return r;
+    return trace_run(&l->trace, l->n, trace_ask(&l->trace, l->n, torture_ask, (int)step));
 }
 
 /* It listens for the kubelet before the last things of its start are done, which may still fail. */

@@ -314,16 +314,18 @@ static int trace_run(struct trace *t, struct node *n, pid_t asker)
     return answer;
 }
 
-/* Traces the agent, which is started if there is none, and asks it in a process of its own, which is returned: it ends with 0
- * if ask does. */
-_unused_ static pid_t trace_ask(struct trace *t, struct node *n, int (*ask)(struct node *n))
+/* Traces the agent, which is started if there is none, and asks it in a process of its own, which is returned: what ask
+ * returns is its exit status. */
+_unused_ static pid_t trace_ask(
+        struct trace *t, struct node *n, int (*ask)(struct node *n, int what), int what)
 {
+    bool start = n->agent <= 0;
     pid_t asker;
     int go[2];
 
     must(pipe2(go, O_CLOEXEC) == 0);
-    t->early = n->agent <= 0;
-    if (t->early)
+    t->early = start && t->act == TRACE_FAIL;
+    if (start)
         n->agent = node_fork_agent(n, go[0]);
     trace_seize(t, n->agent);
     must(ptrace(PTRACE_INTERRUPT, n->agent, 0, 0) == 0);
@@ -332,7 +334,7 @@ _unused_ static pid_t trace_ask(struct trace *t, struct node *n, int (*ask)(stru
     must(asker >= 0);
     if (asker == 0) {
         must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && write(go[1], "g", 1) == 1);
-        _exit(ask(n) < 0);
+        _exit(ask(n, what));
     }
     (void)close(go[0]);
     (void)close(go[1]);
