@@ -207,18 +207,25 @@ static void on_listed(const struct kube_result *result, const char *version, voi
         go_on(r);
 }
 
-static int start_list(struct kube_reflector *r, struct err *err)
+/* What is listed; what is done with it is the caller's to add. */
+static struct kube_list_spec list_spec(struct kube_reflector *r)
 {
-    const struct kube_list_spec spec = {
+    return (struct kube_list_spec){
             .resource = r->config.resource,
             .namespace = r->namespace,
             .label_selector = r->label_selector,
             .field_selector = r->field_selector,
-            .item = on_item,
-            .restart = on_restart,
-            .done = on_listed,
             .user = r,
     };
+}
+
+static int start_list(struct kube_reflector *r, struct err *err)
+{
+    struct kube_list_spec spec = list_spec(r);
+
+    spec.item = on_item;
+    spec.restart = on_restart;
+    spec.done = on_listed;
 
     on_restart(r);
     return kube_list_start(r->config.client, &spec, &r->list, err);
@@ -320,16 +327,10 @@ static void on_version(const struct kube_result *result, const char *version, vo
 
 static int ask_for_version(struct kube_reflector *r, struct err *err)
 {
-    const struct kube_list_spec spec = {
-            .resource = r->config.resource,
-            .namespace = r->namespace,
-            .label_selector = r->label_selector,
-            .field_selector = r->field_selector,
-            .version_only = true,
-            .done = on_version,
-            .user = r,
-    };
+    struct kube_list_spec spec = list_spec(r);
 
+    spec.version_only = true;
+    spec.done = on_version;
     return kube_list_start(r->config.client, &spec, &r->list, err);
 }
 
