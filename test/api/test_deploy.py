@@ -10,9 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-TOP = pathlib.Path(__file__).resolve().parent.parent.parent
-GROUP = "stoppablecontainer.xtlsoft.top"
-CASES = []
+from kube import CLUSTER, GROUP, TOP, case, expect, run_cases
 
 # $KUBECTL_SAYS: a list of [words, status, output]. The first whose words are all among the arguments answers; else all is well.
 KUBECTL = """#!/usr/bin/env python3
@@ -28,20 +26,6 @@ TIMEOUT = "Error from server (Timeout): the server was unable to return a respon
 CRDS = "".join("customresourcedefinition.apiextensions.k8s.io/%s.%s\n" % (kind, GROUP)
                for kind in ("stoppablecontainers", "stoppablecontainerinstances"))
 NO_PODS = ["get pods --all-namespaces", 0, '{"items": []}']
-
-
-class Failed(Exception):
-    pass
-
-
-def case(function):
-    CASES.append(function)
-    return function
-
-
-def expect(condition, text):
-    if not condition:
-        raise Failed(text)
 
 
 def deploy(what, *answers):
@@ -131,7 +115,7 @@ def apply_on_a_healthy_cluster():
 @case
 def overlay_for_a_registry():
     """deploy/samples/registry: no image is left under its old name, wherever it is named, and whoever pulls has the secret."""
-    made = subprocess.run([str(TOP / "tools" / "cluster"), "kubectl", "kustomize", str(TOP / "deploy" / "samples" / "registry")],
+    made = subprocess.run([CLUSTER, "kubectl", "kustomize", str(TOP / "deploy" / "samples" / "registry")],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
     expect(made.returncode == 0, made.stdout)
     for program in ("sc-controller", "sc-node-agent"):
@@ -144,18 +128,5 @@ def overlay_for_a_registry():
     expect(names == {"sc-controller": True, "sc-node-agent": True, "default": True}, names)
 
 
-def main():
-    bad = 0
-    for function in CASES:
-        try:
-            function()
-        except (Failed, subprocess.TimeoutExpired) as e:
-            bad = 1
-            print("not ok - %s: %s" % (function.__name__, str(e).replace("\n", " / ")), flush=True)
-        else:
-            print("ok - %s" % function.__name__, flush=True)
-    return bad
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(sys.argv[1:], lambda name: None))
