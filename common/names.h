@@ -47,6 +47,8 @@
 #define SC_ATTR_NAMESPACE "namespace" /* reclaim only: namespace of the instance */
 #define SC_ATTR_CONTAINERS "containers" /* comma-separated container names that have a preserved root */
 #define SC_ATTR_READONLY "readOnlyRoots" /* comma-separated: roots given read-only to their container */
+#define SC_ATTR_POST_START \
+    "postStart" /* consumer, comma-separated: containers whose postStart hook is a process that asks the agent */
 #define SC_ATTR_ATTACH "attach" /* Pivot | Chroot */
 #define SC_ATTR_PERSISTENCE "persistence" /* Node, on all three kinds of volumes; absent: Provider */
 #define SC_ATTR_ROOT "root" /* provider, persistence Node: new | kept */

@@ -267,6 +267,7 @@ static void slot_free(struct slot *s)
 {
     s->watch = loop_remove(s->watch);
     s->use.timer = loop_remove(s->use.timer);
+    s->hook.timer = loop_remove(s->hook.timer);
     s->recover_timer = loop_remove(s->recover_timer);
     s->recover_request = cri_cancel(s->recover_request);
     s->image_request = cri_cancel(s->image_request);

@@ -11,6 +11,7 @@
  *   use.c        the same: a sizeLimit that is only watched
  *   trash.c      the removal of what a reclaimed instance left
  *   consumer.c   attach
+ *   hook.c       attach: the postStart hook's process, waited for
  *   recover.c    what an earlier life of the agent left
  *
  * Everything is level-triggered. Whatever changes an instance calls agent_touch; at the loop's next turn all
@@ -54,6 +55,13 @@ struct slot_use {
     char why[DECISION_TEXT_MAX]; /* USE_UNKNOWN */
 };
 
+/* hook.c's, of a consumer's container. */
+struct slot_hook {
+    char of[LIMIT_CONTAINER_ID + 1]; /* whose hook is waited for, or was, last */
+    bool over; /* its time is */
+    struct loop_source *timer;
+};
+
 /* What the agent knows of one container of a published volume, beside what is journaled. */
 struct slot {
     struct served *served;
@@ -78,6 +86,7 @@ struct slot {
     /* consumer */
     bool attaching; /* peer's attach is under way */
     bool attached; /* peer has its root */
+    struct slot_hook hook;
 };
 
 /* A published volume. */
@@ -243,6 +252,7 @@ struct slot *visitor_slot(const struct visitor *v);
 /* Answers with a last frame (len <= 0: none). v is gone. */
 void visitor_end(struct visitor *v, const void *frame, int len);
 void visitor_refuse(struct visitor *v, bool retryable, const char *text); /* v is gone */
+void visitor_say(struct visitor *v, const char *text); /* what it waits for */
 /* Refuses all checked visitors of the container of that name that have not been answered. */
 void visitor_refuse_name(struct served *sv, const char *container, bool retryable, const char *text);
 
@@ -296,6 +306,13 @@ const char *consumer_runs(const struct served *sv);
 void consumer_settle(struct served *sv); /* tries again what failed of a loss */
 /* Ends the containers that are known to run on a lost root. */
 void consumer_kill(struct served *consumer);
+
+/* --- hook.c --- */
+/* The process of the peer's container's postStart hook is still to come: whoever asks for that root waits for it. Decided
+ * again when the process asks, and when its time is over. */
+bool hook_is_awaited(struct slot *slot, const struct peer *peer);
+/* The kubelet publishes a volume once more: it was started again, and will execute no hook of a container that runs. */
+void hook_kubelet_is_new(struct served *sv);
 
 /* --- recover.c --- */
 int recover_all(struct agent *a, struct err *err);

@@ -339,6 +339,10 @@ void consumer_attach(struct visitor *v, struct slot *root)
         answer_attached(v, image);
         return;
     }
+    if (hook_is_awaited(s, v->peer)) {
+        visitor_say(v, "waiting for the container's postStart hook to be executed");
+        return;
+    }
     r = attach_begin(s, image, v->peer, &err);
     if (r < 0)
         visitor_refuse(v, err_is_passing(r), err_text(&err));

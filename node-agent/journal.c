@@ -6,7 +6,7 @@
  *      "pod":{"namespace":"..","name":"..","uid":".."},"instance":{"namespace":"..","name":"..","uid":".."},
  *      "providerUid":"..","lost":"..","chroot":true,"persistence":"Node","root":"kept","sizeLimit":1024,
  *      "use":"within",
- *      "containers":[{"name":"main","readOnly":false,"id":"<container id>"}]}
+ *      "containers":[{"name":"main","readOnly":false,"postStart":true,"id":"<container id>"}]}
  *
  * Fields without a value are absent. Version 1 is what was written before there was persistence Node; it is
  * still written for all other volumes, so that an older agent can take them over, and it leaves the others
@@ -63,6 +63,8 @@ static int encode_containers(struct json *root, const struct volume *v)
             r = json_set_str(o, "name", c->name);
         if (r == 0)
             r = json_set_bool(o, "readOnly", c->readonly);
+        if (r == 0 && c->post_start)
+            r = json_set_bool(o, "postStart", true);
         if (r == 0)
             r = json_set_str(o, "id", c->id[0] ? c->id : NULL);
     }
@@ -185,6 +187,7 @@ static int decode_container(const struct json *node, struct volume *v, size_t i,
         return err_say(err, EBADMSG, "container %s is there twice", name);
     memcpy(c->name, name, sizeof(name));
     c->readonly = json_bool_or(node, "readOnly", false);
+    c->post_start = json_bool_or(node, "postStart", false);
     if (json_at(node, "id"))
         r = take_text(node, "id", container_id_valid, c->id, sizeof(c->id), err);
     if (v->role == VOLUME_PROVIDER && c->id[0])

@@ -262,6 +262,7 @@ static void publish_again(struct served *sv, struct csi_call *call)
         csi_call_fail(call, GRPC_ABORTED, "the volume is being unmounted");
         return;
     }
+    hook_kubelet_is_new(sv);
     if ((!sv->serve && v->role != VOLUME_RECLAIM) || !target_is_complete(&sv->agent->target, v)) {
         r = target_publish(&sv->agent->target, v, &listen_fd, &err);
         if (r == 0)

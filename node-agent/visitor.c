@@ -78,7 +78,7 @@ void visitor_dismiss(struct served *sv, const char *text)
     }
 }
 
-static void visitor_say(struct visitor *v, const char *text)
+void visitor_say(struct visitor *v, const char *text)
 {
     uint8_t frame[WIRE_HEADER + WIRE_TEXT_MAX + 64];
     int len;

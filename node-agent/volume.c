@@ -221,8 +221,21 @@ static int parse_containers(struct volume *v, const char *list, struct err *err)
     return 0;
 }
 
-static int parse_readonly(struct volume *v, const char *list, struct err *err)
+static bool *readonly_of(struct volume_container *c)
 {
+    return &c->readonly;
+}
+
+static bool *post_start_of(struct volume_container *c)
+{
+    return &c->post_start;
+}
+
+/* An attribute that names some of the containers. */
+static int parse_some(struct volume *v, const struct csi_publish_request *req, const char *attribute,
+        bool *(*flag_of)(struct volume_container *c), struct err *err)
+{
+    const char *list = csi_publish_attribute(req, attribute);
     char name[LIMIT_NAMESPACE + 1];
     bool valid;
 
@@ -230,9 +243,9 @@ static int parse_readonly(struct volume *v, const char *list, struct err *err)
         struct volume_container *c = valid ? volume_container(v, name) : NULL;
 
         if (!c)
-            return err_say(err, EINVAL,
-                    "attribute " SC_ATTR_READONLY ": \"%s\" is not in " SC_ATTR_CONTAINERS, name);
-        c->readonly = true;
+            return err_say(
+                    err, EINVAL, "attribute %s: \"%s\" is not in " SC_ATTR_CONTAINERS, attribute, name);
+        *flag_of(c) = true;
     }
     return 0;
 }
@@ -336,7 +349,9 @@ static int parse_pod(struct volume *v, const struct csi_publish_request *req, st
     if (r == 0)
         r = parse_containers(v, csi_publish_attribute(req, SC_ATTR_CONTAINERS), err);
     if (r == 0)
-        r = parse_readonly(v, csi_publish_attribute(req, SC_ATTR_READONLY), err);
+        r = parse_some(v, req, SC_ATTR_READONLY, readonly_of, err);
+    if (r == 0)
+        r = parse_some(v, req, SC_ATTR_POST_START, post_start_of, err);
     return r;
 }
 

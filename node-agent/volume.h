@@ -39,6 +39,7 @@ enum root_use { USE_NONE, USE_WITHIN, USE_UNKNOWN, USE_EXCEEDED };
 struct volume_container {
     char name[LIMIT_NAMESPACE + 1]; /* container names are DNS labels */
     bool readonly; /* the preserved root is given read-only (consumer) */
+    bool post_start; /* consumer: the kubelet executes a hook in it that asks for the root, too */
     char id[LIMIT_CONTAINER_ID + 1]; /* provider: the first container that said hello, and the only one
                                       * that may; consumer: the last container whose attach was begun. ""
                                       * before. */

@@ -67,6 +67,7 @@ struct node {
     struct box boxes[NODE_BOXES];
     bool persistent; /* persistence Node */
     bool chroot; /* attach mode Chroot */
+    bool post_start; /* the consumer has a hook, which asks too */
     bool used; /* the root was: the controller says that it is a kept one */
     int inotify;
     const char *preload; /* NULL, or a library for the agent */
@@ -329,6 +330,8 @@ static void node_put_attributes(const struct node *n, enum node_pod pod, struct 
     }
     pb_put_map_entry(b, 8, SC_ATTR_NAME, "box");
     pb_put_map_entry(b, 8, SC_ATTR_CONTAINERS, "main");
+    if (n->post_start && pod == NODE_POD_CONSUMER)
+        pb_put_map_entry(b, 8, SC_ATTR_POST_START, "main");
     pb_put_map_entry(b, 8, SC_ATTR_ATTACH, n->chroot ? SC_ATTACH_CHROOT : SC_ATTACH_PIVOT);
 }
 

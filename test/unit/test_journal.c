@@ -64,7 +64,7 @@ static struct volume *sample(enum volume_role role, const char *id)
     v->containers[1].readonly = true;
     strcpy(v->containers[0].id, CONTAINER);
     if (role == VOLUME_CONSUMER)
-        strcpy(v->provider_uid, SCI_UID), v->chroot = true;
+        strcpy(v->provider_uid, SCI_UID), v->chroot = true, v->containers[1].post_start = true;
     else
         strcpy(v->lost, "it \"fell\"\n");
     return v;

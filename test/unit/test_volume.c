@@ -41,6 +41,7 @@ static int parse(
             {SC_ATTR_NAMESPACE, "tenant"},
             {SC_ATTR_CONTAINERS, "main,side"},
             {SC_ATTR_READONLY, "side"},
+            {SC_ATTR_POST_START, "main"},
             {SC_ATTR_ATTACH, "Pivot"},
     };
 
@@ -74,6 +75,8 @@ Test(volume, of_a_provider)
     cr_assert_str_eq(v->containers[1].name, "side");
     cr_assert_not(v->containers[0].readonly);
     cr_assert(v->containers[1].readonly);
+    cr_assert(v->containers[0].post_start);
+    cr_assert_not(v->containers[1].post_start);
 }
 
 static int parse_told(const char *role, const char *root, const char *limit, const char *use,
@@ -227,6 +230,8 @@ static const struct change refused[] = {
         {SC_ATTR_CONTAINERS, "main,a/b", -EINVAL, "no container name"},
         {SC_ATTR_CONTAINERS, "main", -EINVAL, SC_ATTR_READONLY}, /* side is read-only and not in the list */
         {SC_ATTR_READONLY, "ghost", -EINVAL, SC_ATTR_READONLY},
+        {SC_ATTR_POST_START, "ghost", -EINVAL, SC_ATTR_POST_START},
+        {SC_ATTR_POST_START, ",main", -EINVAL, SC_ATTR_POST_START},
         {SC_ATTR_ATTACH, "Sideways", -EINVAL, "Sideways"},
 };
 
@@ -263,13 +268,13 @@ Test(volume, reclaim_is_of_the_own_namespace_and_of_that_pod)
 /* As many as there may be, and one more. */
 Test(volume, many_containers)
 {
-    char list[(LIMIT_CONTAINERS + 1) * 4] = "";
+    char list[(LIMIT_CONTAINERS + 2) * 4] = "";
     struct change change = {SC_ATTR_CONTAINERS, list, 0, NULL};
     struct volume *v = NULL;
     size_t len = 0;
 
-    len += (size_t)snprintf(list, sizeof(list), "side");
-    for (int i = 1; i < LIMIT_CONTAINERS; i++)
+    len += (size_t)snprintf(list, sizeof(list), "main,side");
+    for (int i = 2; i < LIMIT_CONTAINERS; i++)
         len += (size_t)snprintf(list + len, sizeof(list) - len, ",c%d", i);
     cr_assert_eq(parse("consumer", "box", &change, &v, NULL), 0);
     cr_assert_eq(v->n_containers, LIMIT_CONTAINERS);
