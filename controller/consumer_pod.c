@@ -193,6 +193,33 @@ static int set_metadata(struct json *pod, const struct pod_request *q)
     return bad;
 }
 
+/* Whose hook is execwrap: the agent gives such a container its root when that has come, since a runtime that executes
+ * something just then can lose it in the old root. */
+static int name_post_start_hooks(struct json *attributes, const struct json *spec)
+{
+    _cleanup_buf_ struct buf names = BUF_INIT(LIMIT_CONTAINERS * (LIMIT_NAMESPACE + 1));
+
+    json_for_each (container, json_field(spec, "containers")) {
+        if (!json_at(container, "lifecycle.postStart.exec"))
+            continue;
+        if (names.len > 0)
+            buf_putc(&names, ',');
+        buf_puts(&names, json_str_or(container, "name", ""));
+    }
+    if (buf_error(&names) < 0)
+        return -ENOMEM;
+    return names.len > 0 ? json_set_str(attributes, SC_ATTR_POST_START, buf_str(&names)) : 0;
+}
+
+static int add_volume(struct json *spec, const struct pod_request *q)
+{
+    _cleanup_json_ struct json *attributes = pod_parts_attributes(q, SC_ROLE_CONSUMER);
+
+    if (!attributes || name_post_start_hooks(attributes, spec))
+        return -ENOMEM;
+    return pod_parts_add_volume(spec, take_ptr(attributes));
+}
+
 static int set_spec(struct json *spec, const struct pod_request *q)
 {
     const struct placement where = {
@@ -208,7 +235,7 @@ static int set_spec(struct json *spec, const struct pod_request *q)
     bad |= merge_node_selector(spec, q);
     bad |= pod_parts_set_selinux(spec, q);
     bad |= affinity_require(spec, &where);
-    bad |= pod_parts_add_volume(spec, pod_parts_attributes(q, SC_ROLE_CONSUMER));
+    bad |= add_volume(spec, q);
     return bad;
 }
 

@@ -66,6 +66,11 @@ Test(consumer_pod, termination_log_is_absolute_and_not_expanded)
     json_free(pod);
 }
 
+static const char *post_start(const struct json *pod)
+{
+    return json_str(json_at(pod, "spec.volumes[0].csi.volumeAttributes"), SC_ATTR_POST_START);
+}
+
 Test(consumer_pod, probes_and_hooks)
 {
     struct json *pod =
@@ -80,10 +85,23 @@ Test(consumer_pod, probes_and_hooks)
     expect_words(json_at(c, "lifecycle.preStop.exec.command"), WORDS(EXECWRAP, "exec", "--", "p"));
     cr_assert_null(json_at(c, "readinessProbe.exec"));
     cr_assert_null(json_at(c, "lifecycle.postStart.exec"));
+    cr_assert_null(post_start(pod), "the agent is not to wait for a hook that is no process");
     json_free(pod);
     pod = build("{'template':{'spec':{'image':'x'}}}", NULL, NULL);
     expect_words(
             json_at(pod, "spec.containers[0].lifecycle.postStart.exec.command"), WORDS(EXECWRAP, "ready"));
+    json_free(pod);
+}
+
+Test(consumer_pod, names_the_containers_with_a_hook_that_is_a_process)
+{
+    struct json *pod =
+            build("{'template':{'spec':{'containers':[{'name':'own','image':'x','lifecycle':{"
+                  "'postStart':{'exec':{'command':['s']}}}},{'name':'asked','image':'x','lifecycle':{"
+                  "'postStart':{'sleep':{'seconds':1}}}},{'name':'none','image':'x'}]}}}",
+                    NULL, NULL);
+
+    cr_assert_str_eq(post_start(pod), "own,none");
     json_free(pod);
 }
 
@@ -125,6 +143,7 @@ Test(consumer_pod, volume_root_and_init_containers)
     cr_assert_str_eq(json_str(attributes, "containers"), "a,b");
     cr_assert_str_eq(json_str(attributes, "readOnlyRoots"), "b");
     cr_assert_str_eq(json_str(attributes, "attach"), "Pivot");
+    cr_assert_str_eq(json_str(attributes, SC_ATTR_POST_START), "a,b");
     for (size_t i = 0; i < 2; i++) {
         const struct json *c = json_index(json_at(pod, "spec.containers"), i);
 
@@ -266,6 +285,20 @@ Test(consumer_pod, dropped_fields_are_found)
     cr_assert_eq(consumer_pod_dropped(sent, made, &b), 0);
     cr_assert_str_eq(
             buf_str(&b), "spec.containers[x].stopSignal, spec.containers[y].env[E].value, spec.list[1]");
+    json_free(sent);
+    json_free(made);
+}
+
+Test(consumer_pod, of_an_older_controller_misses_nothing)
+{
+    struct json *sent = build("{'template':{'spec':{'image':'x'}}}", NULL, NULL);
+    struct json *made = build("{'template':{'spec':{'image':'x'}}}", NULL, NULL);
+    _cleanup_buf_ struct buf b = BUF_INIT(1024);
+
+    cr_assert_not_null(post_start(made));
+    json_remove(json_at(made, "spec.volumes[0].csi.volumeAttributes"), SC_ATTR_POST_START);
+    cr_assert_eq(consumer_pod_dropped(sent, made, &b), 0);
+    cr_assert_str_eq(buf_str(&b), "", "its volume has fewer attributes");
     json_free(sent);
     json_free(made);
 }
