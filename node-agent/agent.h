@@ -57,9 +57,10 @@ struct slot_use {
 
 /* hook.c's, of a consumer's container. */
 struct slot_hook {
-    char of[LIMIT_CONTAINER_ID + 1]; /* whose hook is waited for, or was, last */
+    char of[LIMIT_CONTAINER_ID + 1]; /* the container in which one waits for the other; "": none does */
     bool over; /* its time is */
     struct loop_source *timer;
+    char first[LIMIT_CONTAINER_ID + 1]; /* the last one whose first process was told that it has its root */
 };
 
 /* What the agent knows of one container of a published volume, beside what is journaled. */
@@ -308,9 +309,11 @@ void consumer_settle(struct served *sv); /* tries again what failed of a loss */
 void consumer_kill(struct served *consumer);
 
 /* --- hook.c --- */
-/* The process of the peer's container's postStart hook is still to come: whoever asks for that root waits for it. Decided
- * again when the process asks, and when its time is over. */
-bool hook_is_awaited(struct slot *slot, const struct peer *peer);
+/* What a process that asks for the root waits for: the hook's for the container's first one, or that one for the hook's.
+ * NULL: it need not. Decided again when the other asks, and when the time for it is over. */
+const char *hook_waits_for(struct slot *slot, const struct visitor *v);
+/* The peer, a container's first process, is told that it has its root. */
+void hook_first_goes_on(struct slot *slot, const struct peer *peer);
 /* The kubelet publishes a volume once more: it was started again, and will execute no hook of a container that runs. */
 void hook_kubelet_is_new(struct served *sv);
 

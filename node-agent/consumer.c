@@ -130,14 +130,17 @@ static void answer_attached(struct visitor *v, const struct cri_image *image)
     len = frame ? wire_encode_attached(frame, WIRE_REPLY_MAX, &reply) : -ENOMEM;
     if (entrypoint && image->command_too_long && len > 0)
         len = -EMSGSIZE;
-    if (len == -ENOMEM)
+    if (len == -ENOMEM) {
         visitor_refuse(v, true, "the node agent is out of memory");
-    else if (len < 0)
+    } else if (len < 0) {
         visitor_refuse(v, false,
                 "the image's ENTRYPOINT and CMD are too long to be handed over; give the container a "
                 "command");
-    else
+    } else {
+        if (v->request.kind == WIRE_RUN)
+            hook_first_goes_on(visitor_slot(v), v->peer);
         visitor_end(v, frame, len);
+    }
     free(frame);
 }
 
@@ -330,6 +333,7 @@ void consumer_attach(struct visitor *v, struct slot *root)
     struct slot *s = visitor_slot(v);
     bool ready = has_root(s, v->peer), wanted = !ready || wants_entrypoint(v);
     const struct cri_image *image = wanted ? image_of(s, root, v->peer) : NULL;
+    const char *waits_for;
     struct err err = ERR_INIT;
     int r;
 
@@ -339,8 +343,9 @@ void consumer_attach(struct visitor *v, struct slot *root)
         answer_attached(v, image);
         return;
     }
-    if (hook_is_awaited(s, v->peer)) {
-        visitor_say(v, "waiting for the container's postStart hook to be executed");
+    waits_for = hook_waits_for(s, v);
+    if (waits_for) {
+        visitor_say(v, waits_for);
         return;
     }
     r = attach_begin(s, image, v->peer, &err);

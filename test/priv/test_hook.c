@@ -11,6 +11,7 @@
 
 #define EXECWRAP SC_MOUNT_DIR "/" SC_EXECWRAP_FILE
 #define NO_HOOK_AFTER 60000 /* ms; more than an agent waits, by far */
+#define ALONE 1500 /* ms; less than it waits, and more than it needs to answer, by far */
 
 /* --- in the consumer's box ------------------------------------------------------------------------------- */
 
@@ -62,11 +63,10 @@ static void join(const struct node *n)
     must(fd >= 0 && setns(fd, CLONE_NEWNS) == 0);
 }
 
-/* The hook, from its start to its end: its exit code. */
-static int hook(const struct node *n)
+static pid_t start_hook(const struct node *n)
 {
     static const char *const argv[] = {EXECWRAP, "ready", NULL};
-    int go[2], status = -1;
+    int go[2];
     pid_t pid;
     char c;
 
@@ -81,8 +81,31 @@ static int hook(const struct node *n)
     }
     must(mount(NODE_RUN "/cgroup-consumer", at("/proc/%d/cgroup", (int)pid), NULL, MS_BIND, NULL) == 0);
     must(write(go[1], "g", 1) == 1 && close(go[0]) == 0 && close(go[1]) == 0);
+    return pid;
+}
+
+/* Whether the hook ends within so many ms. */
+static bool hook_ends(pid_t pid, int ms)
+{
+    struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+    int r = poll(&p, 1, ms);
+
+    must(p.fd >= 0 && r >= 0 && close(p.fd) == 0);
+    return r == 1;
+}
+
+/* Its exit code. */
+static int end_hook(pid_t pid)
+{
+    int status = -1;
+
     must(waitpid(pid, &status, 0) == pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static int hook(const struct node *n)
+{
+    return end_hook(start_hook(n));
 }
 
 enum { FORKERS = 6, FORKS = 150, TURNS = 4 };
@@ -236,8 +259,7 @@ static int no_hook(const void *data _unused_)
     bool good = begin(&n, false);
 
     good = good && tap_ok(ask(&n) == 0, "a container without a hook waits") &&
-           tap_ok(wait_on(&n, NO_HOOK_AFTER) == 0 &&
-                           system("grep -q 'it has not come in time' " NODE_LOG) == 0,
+           tap_ok(wait_on(&n, NO_HOOK_AFTER) == 0 && system("grep -q 'has not come in time' " NODE_LOG) == 0,
                    "and has its root in the end, with a warning");
     return end(&n, good);
 }
@@ -270,8 +292,37 @@ static int another(const void *data _unused_)
     good = good && another_agent(&n) &&
            tap_ok(node_ask_step(&n, NODE_ATTACH) == 0, "what has its root waits for no hook: %s",
                    n.runtime->text);
-    good = good && next_consumer(&n) && tap_ok(hook(&n) == 0, "a hook that comes first has the root") &&
-           tap_ok(node_ask_step(&n, NODE_ATTACH) == 0, "and so has the container: %s", n.runtime->text);
+    return end(&n, good);
+}
+
+/* As after an agent's end, where both come again in any order. */
+static int hook_first(const void *data _unused_)
+{
+    struct node n;
+    bool good = begin(&n, false);
+    pid_t pid = good ? start_hook(&n) : 0;
+
+    good = good && tap_ok(!hook_ends(pid, ALONE), "a hook that comes first waits for the first process") &&
+           tap_ok(node_ask_step(&n, NODE_ATTACH) == 0, "which has its root: %s", n.runtime->text) &&
+           tap_ok(end_hook(pid) == 0, "and so has the hook");
+    if (!good)
+        return end(&n, good);
+    pid = another_agent(&n) ? start_hook(&n) : 0;
+    good = tap_ok(hook_ends(pid, ALONE) && end_hook(pid) == 0,
+            "what is executed after the attach waits for nobody");
+    return end(&n, good);
+}
+
+/* Its first process was told by an agent before. */
+static int hook_alone(const void *data _unused_)
+{
+    struct node n;
+    bool good = begin(&n, false);
+
+    good = good &&
+           tap_ok(hook(&n) == 0 && system("grep -q 'has not come in time' " NODE_LOG) == 0,
+                   "a hook alone goes on in the end") &&
+           tap_ok(node_ask_step(&n, NODE_ATTACH) == 0, "and so does the first process: %s", n.runtime->text);
     return end(&n, good);
 }
 
@@ -285,25 +336,36 @@ static int chrooted(const void *data _unused_)
     return end(&n, good);
 }
 
+/* Waits for most of its time: beside the others. */
+static pid_t play_beside(int (*play)(const void *))
+{
+    pid_t pid;
+
+    fflush(stdout);
+    pid = fork();
+    must(pid >= 0);
+    if (pid == 0)
+        exit(on_next_machine(play, NULL) != 0);
+    return pid;
+}
+
 int main(void)
 {
-    int status = -1;
-    pid_t slow;
+    static int (*const plays[])(const void *) = {among_forkers, kubelet_again, another, hook_first, chrooted};
+    pid_t beside[2];
+    int status;
 
     if (geteuid() != 0) {
         tap_skip("all", "needs root");
         return tap_status();
     }
-    fflush(stdout);
-    slow = fork(); /* waits for most of its time: beside the others */
-    must(slow >= 0);
-    if (slow == 0)
-        exit(on_next_machine(no_hook, NULL) != 0);
-    tap_failures += on_next_machine(among_forkers, NULL) != 0;
-    tap_failures += on_next_machine(kubelet_again, NULL) != 0;
-    tap_failures += on_next_machine(another, NULL) != 0;
-    tap_failures += on_next_machine(chrooted, NULL) != 0;
-    must(waitpid(slow, &status, 0) == slow);
-    tap_failures += status != 0;
+    beside[0] = play_beside(no_hook);
+    beside[1] = play_beside(hook_alone);
+    for (size_t i = 0; i < ARRAY_SIZE(plays); i++)
+        tap_failures += on_next_machine(plays[i], NULL) != 0;
+    for (size_t i = 0; i < ARRAY_SIZE(beside); i++) {
+        must(waitpid(beside[i], &status, 0) == beside[i]);
+        tap_failures += status != 0;
+    }
     return tap_status();
 }

@@ -56,64 +56,93 @@ static void end(struct scene *s)
     (void)loop_free(s->loop);
 }
 
-static bool waits(struct scene *s)
+/* Whether a process of that kind in container c0 waits. */
+static bool waits(struct scene *s, enum wire_kind kind)
 {
-    return hook_is_awaited(&s->served->slots[0], &s->peers[0]);
+    const struct visitor v = {
+            .state = VISITOR_CHECKED, .request = {.type = WIRE_ATTACH, .kind = kind}, .peer = &s->peers[0]};
+
+    return hook_waits_for(&s->served->slots[0], &v) != NULL;
 }
 
-Test(hook, is_a_checked_process_of_the_container_that_asks_as_one)
+Test(hook, each_waits_for_the_other_of_its_container)
 {
     static const struct {
         const char *who;
         enum visitor_state state;
         enum wire_kind kind;
         int container;
-        bool waits;
+        bool first_waits, hook_waits;
     } cases[] = {
-            {"its first process", VISITOR_CHECKED, WIRE_RUN, 0, true},
-            {"another container's hook", VISITOR_CHECKED, WIRE_EXEC, 1, true},
-            {"somebody not looked at", VISITOR_QUEUED, WIRE_EXEC, 0, true},
-            {"somebody being looked at", VISITOR_CHECKING, WIRE_EXEC, 0, true},
-            {"the hook", VISITOR_CHECKED, WIRE_EXEC, 0, false},
+            {"the first process", VISITOR_CHECKED, WIRE_RUN, 0, true, false},
+            {"the hook", VISITOR_CHECKED, WIRE_EXEC, 0, false, true},
+            {"another container's first process", VISITOR_CHECKED, WIRE_RUN, 1, true, true},
+            {"another container's hook", VISITOR_CHECKED, WIRE_EXEC, 1, true, true},
+            {"somebody not looked at", VISITOR_QUEUED, WIRE_EXEC, 0, true, true},
+            {"somebody being looked at", VISITOR_CHECKING, WIRE_EXEC, 0, true, true},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct scene s;
 
         begin(&s);
-        cr_assert(waits(&s));
+        cr_assert(waits(&s, WIRE_RUN) && waits(&s, WIRE_EXEC));
         s.visitor = (struct visitor){.state = cases[i].state,
                 .request = {.type = WIRE_ATTACH, .kind = cases[i].kind},
                 .peer = cases[i].state == VISITOR_CHECKED ? &s.peers[cases[i].container] : NULL};
         list_append(&s.served->visitors, &s.visitor.node);
-        cr_expect_eq(waits(&s), cases[i].waits, "%s", cases[i].who);
+        cr_expect_eq(waits(&s, WIRE_RUN), cases[i].first_waits, "the first process and %s", cases[i].who);
+        cr_expect_eq(waits(&s, WIRE_EXEC), cases[i].hook_waits, "the hook and %s", cases[i].who);
         end(&s);
     }
 }
 
-Test(hook, is_waited_for_where_there_is_one_and_once)
+Test(hook, nobody_waits_where_there_is_no_hook_or_nobody_is_moved)
 {
-    struct volume_container *c;
     struct scene s;
 
     begin(&s);
-    c = &s.served->volume->containers[0];
-    c->post_start = false;
-    cr_expect_not(waits(&s), "no hook");
-    c->post_start = true;
+    s.served->volume->containers[0].post_start = false;
+    cr_expect_not(waits(&s, WIRE_RUN) || waits(&s, WIRE_EXEC), "no hook");
+    s.served->volume->containers[0].post_start = true;
     s.served->volume->chroot = true;
-    cr_expect_not(waits(&s), "Chroot");
-    s.served->volume->chroot = false;
-    (void)snprintf(c->id, sizeof(c->id), "%s", "bb");
-    cr_expect(waits(&s), "an earlier container had its turn");
-    (void)snprintf(c->id, sizeof(c->id), "%s", "aa");
-    cr_expect_not(waits(&s), "its attach was begun before");
-    c->id[0] = '\0';
-    cr_expect(waits(&s) && waits(&s), "a container that started");
-    s.served->slots[0].hook.over = true;
-    cr_expect_not(waits(&s), "its time is over");
-    s.peers[0].container->id[0] = 'c';
-    cr_expect(waits(&s) && waits(&s), "the next one has its own time");
-    s.peers[0].container->id[0] = 'a';
+    cr_expect_not(waits(&s, WIRE_RUN) || waits(&s, WIRE_EXEC), "Chroot");
+    end(&s);
+}
+
+Test(hook, each_waits_once)
+{
+    struct volume_container *c;
+    struct slot *slot;
+    struct scene s;
+
+    begin(&s);
+    slot = &s.served->slots[0];
+    c = slot->container;
+    (void)snprintf(c->id, sizeof(c->id), "bb");
+    cr_expect(waits(&s, WIRE_RUN), "an earlier container had its turn");
+    (void)snprintf(c->id, sizeof(c->id), "aa");
+    cr_expect_not(waits(&s, WIRE_RUN), "its attach was begun before");
+    cr_expect(waits(&s, WIRE_EXEC), "whether its first process was told is not known");
+    hook_first_goes_on(slot, &s.peers[1]);
+    cr_expect(waits(&s, WIRE_EXEC), "another container's was");
+    hook_first_goes_on(slot, &s.peers[0]);
+    cr_expect_not(waits(&s, WIRE_EXEC), "it was told");
+    end(&s);
+}
+
+Test(hook, waits_for_some_time)
+{
+    struct slot *slot;
+    struct scene s;
+
+    begin(&s);
+    slot = &s.served->slots[0];
+    cr_expect(waits(&s, WIRE_RUN) && waits(&s, WIRE_RUN), "a container that started");
+    slot->hook.over = true;
+    cr_expect_not(waits(&s, WIRE_RUN) || waits(&s, WIRE_EXEC), "its time is over");
+    s.containers[0].id[0] = 'c';
+    cr_expect(waits(&s, WIRE_RUN) && waits(&s, WIRE_RUN), "the next one has its own time");
+    s.containers[0].id[0] = 'a';
     end(&s);
 }
