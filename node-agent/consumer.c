@@ -198,6 +198,7 @@ static void on_attached(const struct attach_result *result, void *data)
                 "through a shell only",
                 sv->volume->pod_namespace, sv->volume->pod_name, s->container->name, LIMIT_COMMANDS);
     s->attaching = false;
+    peer_leave_namespace(s->peer);
     if (result->code == 0) {
         attach_succeeded(s, result->already);
     } else {
@@ -214,7 +215,7 @@ static bool is_elsewhere(const struct served *sv, const struct slot *own, const 
     for (size_t i = 0; i < sv->n_slots; i++) {
         const struct slot *s = &sv->slots[i];
 
-        if (s != own && s->peer && file_id_equal(&s->peer->ns.id, &ns->id))
+        if (s != own && s->peer && process_alive(&s->peer->init) && file_id_equal(&s->peer->ns.id, &ns->id))
             return true;
     }
     return false;
@@ -349,6 +350,8 @@ void consumer_attach(struct visitor *v, struct slot *root)
         return;
     }
     r = attach_begin(s, image, v->peer, &err);
-    if (r < 0)
+    if (r < 0) {
+        peer_leave_namespace(s->peer);
         visitor_refuse(v, err_is_passing(r), err_text(&err));
+    }
 }

@@ -44,6 +44,12 @@ struct peer *peer_unref(struct peer *p)
     return NULL;
 }
 
+void peer_leave_namespace(struct peer *p)
+{
+    if (p)
+        mntns_close(&p->ns);
+}
+
 static struct peer *peer_new(void)
 {
     struct peer *p = calloc(1, sizeof(*p));

@@ -39,6 +39,10 @@ struct peer *peer_unref(struct peer *p); /* accepts NULL; returns NULL */
 DEFINE_CLEANUP_FUNC(struct peer *, peer_unref);
 #define _cleanup_peer_ _cleanup_(peer_unrefp)
 
+/* Nobody is to work in its namespace any more. An open one outlives its processes, and who closes it last unmounts all
+ * that is mounted there, in his own time: so none is kept for longer than it is needed. The id stays. */
+void peer_leave_namespace(struct peer *p); /* accepts NULL */
+
 struct peer_check;
 
 /* Exactly one call, from the loop, unless cancelled; the check is gone by then. code 0: peer is the callee's.

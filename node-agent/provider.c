@@ -160,6 +160,7 @@ static void on_exposed(int code, const char *text, void *data)
     const struct volume *v = sv->volume;
 
     s->container->root = code == 0 ? ROOT_EXPOSED : ROOT_NONE;
+    peer_leave_namespace(s->peer);
     if (code == 0 && v->lost[0]) {
         unexpose(s);
         s->container->root = ROOT_NONE;
@@ -229,6 +230,7 @@ int provider_take(struct slot *s, struct peer *peer, struct err *err)
     /* In persistence Node the id is journaled before the image is judged: it says nothing of the answer. */
     if (there > 0 && adopting && !sv->volume->node) {
         s->container->root = ROOT_EXPOSED;
+        peer_leave_namespace(s->peer);
         log_info("pod %s/%s: the root of container %s is still exposed", sv->volume->pod_namespace,
                 sv->volume->pod_name, s->container->name);
         agent_touch(sv->instance);

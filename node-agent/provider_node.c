@@ -73,6 +73,7 @@ static void fail(struct slot *s, int code, const char *text)
     char refusal[DECISION_TEXT_MAX];
 
     s->container->root = ROOT_NONE;
+    peer_leave_namespace(s->peer);
     (void)snprintf(
             refusal, sizeof(refusal), "%s%s%s", passing ? "" : reason_of(code), passing ? "" : ": ", text);
     visitor_refuse_name(sv, s->container->name, passing, refusal);
@@ -87,6 +88,7 @@ void provider_node_exposed(struct slot *s)
     struct slot *c = in->consumer ? served_slot(in->consumer, s->container->name) : NULL;
 
     s->busy_since = 0;
+    peer_leave_namespace(s->peer);
     /* Its container may have ended meanwhile: no consumer may start before there is another. */
     s->container->root = s->watch ? ROOT_EXPOSED : ROOT_NONE;
     if (c && in->consumer->volume->node)

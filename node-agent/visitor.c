@@ -131,10 +131,16 @@ static void settle_hello(struct visitor *v)
         return;
     if (v->held)
         return;
+    /* Its connection may be in other hands. */
+    if (!process_alive(&v->peer->init)) {
+        visitor_end(v, NULL, 0);
+        return;
+    }
     d = instance_hello(&sv->instance->i, sv->volume, c->container_name, c->id);
     switch (d.verdict) {
     case VERDICT_DONE:
         v->held = true;
+        peer_leave_namespace(v->peer);
         len = wire_encode_plain(frame, sizeof(frame), WIRE_HELD);
         conn_send(v->conn, frame, len > 0 ? (size_t)len : 0);
         return;

@@ -76,4 +76,4 @@ int mntns_identify(const struct process *p, struct file_id *ret, struct err *err
 int mntns_open(const struct process *p, const struct machine *m, const struct mntns_rules *rules,
         struct mntns *ret, struct err *err);
 
-void mntns_close(struct mntns *ns);
+void mntns_close(struct mntns *ns); /* the id stays */
