@@ -133,14 +133,35 @@ static void waiting_commit(struct waiting *w)
     waiting_free(w);
 }
 
+/* Whether there is nothing of the reclaim's own instance, beside the volumes of another namespace that name its uid: 1, 0,
+ * or a negative errno. Those have no kept root where its is. */
+static int has_nothing(const struct waiting *w)
+{
+    int fd = w->agent->instances_fd, r;
+
+    if (instance_is_idle(&w->instance->i))
+        return 0;
+    r = rootdir_has_foreign(fd, w->volume->instance_uid, w->volume->instance_namespace);
+    if (r != 0)
+        return r;
+    r = rootdir_is_kept(fd, w->volume->instance_uid);
+    return r < 0 ? r : r == 0;
+}
+
 /* A reclaim that may be done: what there is goes to the trash, and the call is answered when that is empty. */
 static void waiting_reclaim(struct waiting *w)
 {
     struct node_instance *in = w->instance;
     struct agent *a = w->agent;
     struct err err = ERR_INIT;
+    int nothing = w->trashed ? 0 : has_nothing(w);
 
-    if (!instance_is_idle(&in->i)) { /* it is another namespace's */
+    if (nothing < 0) {
+        (void)err_set(&err, nothing, "cannot look at instances/%s", in->i.uid);
+        waiting_fail(w, GRPC_UNAVAILABLE, err_text(&err));
+        return;
+    }
+    if (nothing > 0) {
         waiting_commit(w);
         return;
     }

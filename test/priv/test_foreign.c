@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pods of another namespace that name an instance's uid: they keep no root from being reclaimed, and get none.
+ */
+#include "common/hash/sha256.h"
+#include "test/priv/node_look.h"
+#include "test/priv/node_steps.h"
+#include "test/priv/tap.h"
+
+#define KEPT NODE_STATE "/" SC_INSTANCES_DIR "/" NODE_INSTANCE "/main/" SC_RECORD_FILE
+
+/* The first provider's pod, of another namespace. */
+static void make_foreign(struct node_pod_facts *f, char volume[80])
+{
+    static const char uid[] = "0f0f0f0f-1111-4222-8333-44444444444f";
+    uint8_t digest[SHA256_SIZE];
+
+    *f = node_pods[NODE_POD_PROVIDER];
+    f->ns = "other";
+    f->uid = uid;
+    must(sha256(at("%s" SC_VOLUME_NAME, uid), strlen(uid) + strlen(SC_VOLUME_NAME), digest) == 0);
+    (void)snprintf(volume, 80, "csi-");
+    sha256_hex(digest, SHA256_SIZE, volume + 4);
+    f->volume = volume;
+}
+
+static int publish_foreign(struct node *n, const struct node_pod_facts *f)
+{
+    _cleanup_buf_ struct buf b = BUF_INIT(8 * KIB);
+
+    must(system(at("mkdir -p $(dirname %s)", node_target_of(f->uid))) == 0);
+    node_put_publish(n, NODE_POD_PROVIDER, f, &b);
+    return node_csi(n, NODE_PUBLISH, &b);
+}
+
+static int end(struct node *n, bool good)
+{
+    if (!good)
+        node_print_log();
+    node_kill_agent(n);
+    return tap_status();
+}
+
+static int reclaimed_beside_it(const void *data _unused_)
+{
+    struct node_pod_facts foreign;
+    char volume[80];
+    struct node n;
+    bool good;
+
+    node_make(&n);
+    n.persistent = true;
+    make_foreign(&foreign, volume);
+    good = tap_ok(node_start_agent(&n) == 0 && node_through(&n, NODE_PROVIDER) &&
+                           node_through(&n, NODE_HELLO),
+                   "a kept root") &&
+           tap_ok(publish_foreign(&n, &foreign) != 0, "a pod of another namespace waits: %s",
+                   n.runtime->text) &&
+           tap_ok(node_through(&n, NODE_LEAVE_PROVIDER) && access(KEPT, F_OK) == 0, "the root rests") &&
+           tap_ok(publish_foreign(&n, &foreign) == 0, "the other pod has its volume: %s", n.runtime->text) &&
+           tap_ok(node_through(&n, NODE_RECLAIM) && access(KEPT, F_OK) < 0,
+                   "a reclaim removes the root all the same: %s", n.runtime->text) &&
+           tap_ok(access(node_target_of(foreign.uid), F_OK) == 0, "and leaves the other pod's volume");
+    return end(&n, good);
+}
+
+int main(void)
+{
+    if (geteuid() != 0) {
+        tap_skip("all", "needs root");
+        return tap_status();
+    }
+    tap_failures += on_next_machine(reclaimed_beside_it, NULL) != 0;
+    return tap_status();
+}
