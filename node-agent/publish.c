@@ -193,6 +193,7 @@ static void waiting_decide(struct waiting *w)
             waiting_commit(w);
         return;
     case VERDICT_WAIT:
+        w->trashed = false; /* there may be another root when it is over */
         memcpy(w->text, d.text, sizeof(w->text));
         return;
     case VERDICT_NEVER:
@@ -400,7 +401,9 @@ static void unpublish_end(struct served *sv)
 
 void unpublish_continue(struct served *sv)
 {
-    if (!sv->unpublish || served_is_busy(sv) || sv->instance->i.resting)
+    bool rests = sv->volume->role != VOLUME_RECLAIM && sv->instance->i.resting; /* unpublish_rested goes on */
+
+    if (!sv->unpublish || served_is_busy(sv) || rests)
         return;
     if (!is_last_on_roots(sv) || !rest_begin(sv->instance))
         unpublish_end(sv);

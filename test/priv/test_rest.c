@@ -2,7 +2,7 @@
 /*
  * A root of persistence Node goes to rest, and whoever takes its mount away is held there, as by a kernel that writes out a slow
  * disk: the agent answers all the same; the volume stays published and nothing new of the instance is until that is
- * done; then the root can be had at once. And where there is no worker for it, the agent does it itself.
+ * done; then the root can be had at once. A reclaim pod's volume is not held up by it. And where there is no worker for it, the agent does it itself.
  */
 #include "test/priv/node_look.h"
 #include "test/priv/tap.h"
@@ -160,10 +160,31 @@ static int without_a_worker(const void *data _unused_)
                            "without a worker it rests all the same: %s", n.runtime->text));
 }
 
+/* A reclaim pod's volume is on no root: it goes whatever becomes of another's. */
+static int beside_a_reclaim(const void *data _unused_)
+{
+    struct node n;
+    struct trace t;
+    bool good;
+    pid_t asker;
+
+    node_make(&n);
+    n.persistent = true;
+    good = tap_ok(node_start_agent(&n) == 0, "an agent") && through(&n, NODE_RECLAIM) &&
+           through(&n, NODE_PROVIDER) && through(&n, NODE_HELLO);
+    if (!good)
+        return end(&n, false);
+    node_before(&n, NODE_YIELD);
+    asker = held(&t, &n, ask_step, NODE_YIELD);
+    good = served_meanwhile(&t, &n) && through(&n, NODE_LEAVE_RECLAIM);
+    trace_release(&t);
+    return end(&n, tap_ok(ends(asker), "and the provider's volume goes") && good);
+}
+
 int main(void)
 {
     static int (*const plays[])(const void *) = {
-            with_its_provider, with_its_consumer, at_the_start, without_a_worker};
+            with_its_provider, with_its_consumer, at_the_start, beside_a_reclaim, without_a_worker};
 
     if (geteuid() != 0) {
         tap_skip("all", "needs root");
