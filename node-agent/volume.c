@@ -372,6 +372,9 @@ static int copy_vouched(struct volume *v, const struct csi_publish_request *req,
     if (!volume_is_id(req->volume_id) || !volume_is_label(req->pod_namespace) ||
             !volume_is_subdomain(req->pod_name) || volume_dir(req->pod_uid, req->volume_name, v->dir) < 0)
         return err_say(err, EINVAL, "the call does not name a pod's inline volume");
+    /* One for each pod, so that what is kept for volumes is bounded by the node's pods. */
+    if (strcmp(req->volume_name, SC_VOLUME_NAME) != 0)
+        return err_say(err, EINVAL, "the volume must be called " SC_VOLUME_NAME ", not %s", req->volume_name);
     (void)snprintf(v->id, sizeof(v->id), "%s", req->volume_id);
     (void)snprintf(v->volume_name, sizeof(v->volume_name), "%s", req->volume_name);
     (void)snprintf(v->pod_namespace, sizeof(v->pod_namespace), "%s", req->pod_namespace);

@@ -57,6 +57,8 @@ static int parse(
     }
     if (change && strcmp(change->key, "pod namespace") == 0)
         req.pod_namespace = change->value;
+    if (change && strcmp(change->key, "volume name") == 0)
+        req.volume_name = change->value;
     return volume_from_request(&req, "system", ret, err);
 }
 
@@ -230,6 +232,7 @@ static const struct change refused[] = {
         {SC_ATTR_CONTAINERS, "main,a/b", -EINVAL, "no container name"},
         {SC_ATTR_CONTAINERS, "main", -EINVAL, SC_ATTR_READONLY}, /* side is read-only and not in the list */
         {SC_ATTR_READONLY, "ghost", -EINVAL, SC_ATTR_READONLY},
+        {"volume name", "another", -EINVAL, "must be called " SC_VOLUME_NAME},
         {SC_ATTR_POST_START, "ghost", -EINVAL, SC_ATTR_POST_START},
         {SC_ATTR_POST_START, ",main", -EINVAL, SC_ATTR_POST_START},
         {SC_ATTR_ATTACH, "Sideways", -EINVAL, "Sideways"},
