@@ -113,17 +113,24 @@ static void on_due(struct loop_source *src, usec_t now, void *data)
 {
     struct slot *s = data;
     struct err err = ERR_INIT;
+    int r;
 
     (void)src;
     s->use.armed = false;
     s->use.next = usec_add(now, s->served->agent->options->limit_interval);
     s->use.stale = s->served->instance->consumer != NULL;
     s->use.counting = true;
-    if (count(s, &err) < 0) {
-        s->use.counting = false;
+    r = count(s, &err);
+    if (r == 0)
+        return;
+    s->use.counting = false;
+    if (r == -EBUSY) { /* others are counted first */
+        s->use.stale = true;
+        s->use.next = usec_add(now, USEC_PER_SEC);
+    } else {
         conclude(s, -EAGAIN, err_text(&err), 0);
-        agent_touch(s->served->instance);
     }
+    agent_touch(s->served->instance);
 }
 
 static void arm(struct slot *s)

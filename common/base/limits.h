@@ -67,6 +67,7 @@ enum {
     LIMIT_COMMAND_ENTRIES = 32768, /* looked at to find them */
     LIMIT_PATH_DIRS = 32, /* directories of one PATH */
     LIMIT_WORKERS = 128, /* worker children alive on a node */
+    LIMIT_WORKERS_POD = 8, /* of them on behalf of one pod */
     LIMIT_STUCK_WORKERS = 16, /* of them stuck in a tenant's file system */
     LIMIT_STUCK_WORKERS_POD = 2, /* stuck on behalf of one pod */
 };

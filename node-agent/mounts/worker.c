@@ -368,7 +368,7 @@ struct workers *workers_free(struct workers *ws)
 
 static int check_room(const struct workers *ws, const struct worker_job *job, struct err *err)
 {
-    size_t alive = 0, stuck = 0, stuck_of_pod = 0;
+    size_t alive = 0, of_pod = 0, stuck = 0, stuck_of_pod = 0;
 
     list_for_each (it, &ws->all) {
         const struct worker *w = list_entry(it, struct worker, node);
@@ -377,6 +377,7 @@ static int check_room(const struct workers *ws, const struct worker_job *job, st
             return err_say(
                     err, EBUSY, "an earlier worker for this container has not ended yet (%s)", w->what);
         alive++;
+        of_pod += strcmp(w->pod, job->pod) == 0;
         stuck += w->stuck;
         stuck_of_pod += w->stuck && strcmp(w->pod, job->pod) == 0;
     }
@@ -386,6 +387,8 @@ static int check_room(const struct workers *ws, const struct worker_job *job, st
     if (stuck >= LIMIT_STUCK_WORKERS)
         return err_say(err, EBUSY,
                 "%zu workers hang in file systems of pods on this node: no more are started", stuck);
+    if (of_pod >= LIMIT_WORKERS_POD)
+        return err_say(err, EBUSY, "%zu workers run for this pod already", of_pod);
     if (alive >= LIMIT_WORKERS)
         return err_say(err, EBUSY, "%zu workers run on this node already", alive);
     return 0;

@@ -427,6 +427,43 @@ static void play_stuck_node(struct agent *agent)
     close(fd);
 }
 
+/* --- many of one pod -------------------------------------------------------------------------------------- */
+
+static int wait_for_end(struct worker_child *child _unused_, void *data, struct err *err _unused_)
+{
+    char c;
+
+    return read(*(const int *)data, &c, 1) == 0 ? 0 : -EIO;
+}
+
+static void play_crowd(struct agent *agent)
+{
+    static struct answer answers[LIMIT_WORKERS_POD + 2];
+    struct err err = ERR_INIT;
+    size_t good = 0;
+    int pipes[2];
+
+    must(pipe2(pipes, O_CLOEXEC) == 0);
+    for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+        bool another = i == ARRAY_SIZE(answers) - 1, over = i == LIMIT_WORKERS_POD;
+        struct worker_job job = job_for(wait_for_end, &pipes[0], &pipes[0], 1, &answers[i]);
+        int r;
+
+        job.target = at("target-%zu", i);
+        job.pod = another ? "another" : "pod";
+        r = worker_start(agent->workers, &job, &err);
+        good += r == 0;
+        if (over)
+            tap_ok(r == -EBUSY && good == LIMIT_WORKERS_POD, "a pod has %zu workers, and no more: %s", good,
+                    err.text);
+        else if (another)
+            tap_ok(r == 0, "another pod has its own");
+    }
+    (void)close(pipes[1]);
+    wait_nobody(agent);
+    (void)close(pipes[0]);
+}
+
 /* --- a tenant's dead file system, and attach ------------------------------------------------------------ */
 
 static void mount_dead_volume(const char *root)
@@ -498,6 +535,7 @@ int main(void)
             {"deadline", play_deadline},
             {"stuck", play_stuck},
             {"stuck-node", play_stuck_node},
+            {"crowd", play_crowd},
             {"dead-volume", play_dead_volume},
             {"shutdown", play_shutdown},
     };
