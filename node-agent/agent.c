@@ -52,6 +52,10 @@ void agent_settle(struct loop_source *src, usec_t now, void *data)
         list_remove(&in->dirty);
         in->refs++; /* keeps it in the tables meanwhile */
         trash_settle(in);
+        if (in->provider)
+            unpublish_continue(in->provider);
+        if (in->consumer)
+            unpublish_continue(in->consumer);
         save_again(in->provider);
         save_again(in->consumer);
         if (in->provider)

@@ -219,7 +219,7 @@ int served_journal(struct served *sv, struct err *err);
 extern const struct csi_ops publish_ops;
 void publish_settle(struct node_instance *in);
 void publish_stop(struct agent *a); /* answers all that wait */
-void unpublish_continue(struct served *sv); /* a job of a leaving volume has ended */
+void unpublish_continue(struct served *sv); /* if it leaves: what it waited for may be over */
 void unpublish_rested(struct served *sv, int code); /* rest_begin's worker has ended, with that code */
 
 /* --- rest.c --- */

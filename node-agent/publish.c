@@ -60,7 +60,8 @@ static void undo(struct agent *a, const struct volume *v)
 {
     struct err err = ERR_INIT;
 
-    if (target_remove(&a->target, v->dir, &err) < 0)
+    if (target_remove(&a->target, v->dir, &err) <
+            0) /* no container was there, so all is taken away at once */
         log_warn("pod %s/%s: %s", v->pod_namespace, v->pod_name, err_text(&err));
 }
 
@@ -357,7 +358,7 @@ static bool is_last_on_roots(const struct served *sv)
     return sv->volume->node && sv->volume->role != VOLUME_RECLAIM && !others;
 }
 
-/* What is left on the node of a volume that nothing uses any more. */
+/* What is left on the node of a volume that nothing uses any more. 1: call again. */
 static int clean(struct served *sv, struct err *err)
 {
     struct agent *a = sv->agent;
@@ -374,6 +375,8 @@ static int clean(struct served *sv, struct err *err)
         sv->slots[i].container->root = ROOT_NONE;
     if (r == 0)
         r = target_remove(&a->target, v->dir, err);
+    if (r > 0)
+        (void)err_say(err, EAGAIN, "its directories are being removed");
     if (r == 0)
         r = journal_remove(a->volumes_fd, v->id, err);
     return r;
@@ -387,7 +390,12 @@ static void unpublish_end(struct served *sv)
 
     sv->unpublish = NULL;
     r = clean(sv, &err);
-    if (r < 0) {
+    if (r > 0 && sv->volume->role != VOLUME_RECLAIM) {
+        sv->unpublish = call; /* goes on at the loop's next turn, after whatever else there is */
+        agent_touch(sv->instance);
+        return;
+    }
+    if (r != 0) {
         log_warn("pod %s/%s: volume not unmounted yet: %s", sv->volume->pod_namespace, sv->volume->pod_name,
                 err_text(&err));
         csi_call_fail(call, GRPC_UNAVAILABLE, "%s", err_text(&err));
@@ -430,6 +438,8 @@ static void unpublish_unknown(struct agent *a, const struct csi_unpublish_reques
         r = err_say(&err, EINVAL, "the call does not name a pod's inline volume");
     else
         r = target_remove(&a->target, dir, &err);
+    if (r > 0)
+        r = err_say(&err, EAGAIN, "its directories are being removed");
     if (r == 0)
         r = journal_remove(a->volumes_fd, req->volume_id, &err);
     if (r < 0)

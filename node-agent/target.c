@@ -346,6 +346,9 @@ int target_unmark(const struct target_sources *src, const char *dir, struct err 
 
 /* --- its end --------------------------------------------------------------------------------------------- */
 
+/* Directories that one call takes away: some hundredths of a second. */
+enum { SLICE = 1000 };
+
 /* Moves the directories out of the directory name of top into top, and removes it. A file is not ours. */
 static int flatten(int top, const char *name, unsigned long *n, struct err *err)
 {
@@ -362,6 +365,8 @@ static int flatten(int top, const char *name, unsigned long *n, struct err *err)
     while ((r = dir_next(d, &e)) > 0) {
         if (fstatat(child, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
             return err_set(err, ENOTEMPTY, "%s in %s was not put there by this agent", e->d_name, name);
+        if (*n > 2 * SLICE) /* it is very wide: the rest of it another time */
+            return 0;
         do {
             (void)snprintf(to, sizeof(to), ".flat.%lu", (*n)++);
             r = renameat2(child, e->d_name, top, to, RENAME_NOREPLACE) < 0 ? -errno : 0;
@@ -393,12 +398,15 @@ static int flatten_pass(int top, unsigned long *n, struct err *err)
                 return r;
         }
         found = 1;
+        if (++*n > SLICE)
+            break;
     }
     return r < 0 ? err_set(err, r, "cannot list a volume's directory") : found;
 }
 
 /* The kubelet makes the directories of a subPath of any depth in the volume, for whoever writes one into a
- * pod. They are brought to the top and removed there, so that neither fds nor stack grow with their depth. */
+ * pod. They are brought to the top and removed there, so that neither fds nor stack grow with their depth. 1: there are
+ * more. */
 static int remove_subpaths(int top, struct err *err)
 {
     unsigned long n = 0;
@@ -406,7 +414,7 @@ static int remove_subpaths(int top, struct err *err)
 
     do
         r = flatten_pass(top, &n, err);
-    while (r > 0);
+    while (r > 0 && n <= SLICE);
     return r;
 }
 
@@ -424,8 +432,8 @@ int target_remove(const struct target_sources *src, const char *dir, struct err 
         if (unlinkat(fd, our_files[i], 0) < 0 && errno != ENOENT && errno != EISDIR)
             return err_set(err, errno, "cannot remove %s from %s", our_files[i], dir);
     r = remove_subpaths(fd, err);
-    if (r < 0)
-        return err_wrap(err, r, "%s", dir);
+    if (r != 0)
+        return r < 0 ? err_wrap(err, r, "%s", dir) : r;
     if (unlinkat(parent, MOUNT_NAME, AT_REMOVEDIR) < 0 && errno != ENOENT)
         return err_set(err, errno, "cannot remove %s", dir);
     return 0;

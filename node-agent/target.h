@@ -51,5 +51,6 @@ int target_open(const struct target_sources *src, const char *dir) _must_check_;
 int target_exists(const struct target_sources *src, const char *dir);
 
 /* Removes our files, directories without files, and the directory. Absent: success. Anything else in it is
- * not removed, and an error. */
+ * not removed, and an error. 1: a pod's author can have the kubelet make millions of directories there, so each call
+ * takes some away; call again. */
 int target_remove(const struct target_sources *src, const char *dir, struct err *err);
