@@ -4,7 +4,7 @@
 import json
 import sys
 
-from harness import case, eventually, expect, kubectl, main, node, shell
+from harness import GROUP, TOP, case, eventually, expect, kubectl, main, node, shell
 from hostile import ATTACH, ATTACKER, DIR, HELLO, REFUSED, never_starts, pod, unharmed, victim, volume
 
 @case
@@ -25,6 +25,22 @@ def other_namespace_gets_no_root(ns):
         unharmed(ns, uid)
     finally:
         kubectl("delete", "namespace", other, "--timeout=120s")
+
+
+@case
+def role_for_users(ns):
+    """deploy/samples/users.yaml: enough for whoever uses it, and no way to an instance, whose deletion throws a root away."""
+    def may(verb, what, namespace=ns.name):
+        return kubectl("-n", namespace, "auth", "can-i", verb, what + "." + GROUP, "--as=dev-" + ns.name, check=False).stdout.strip()
+    kubectl("apply", "-f", str(TOP / "deploy/samples/users.yaml"))
+    try:
+        ns.kubectl("create", "rolebinding", "users", "--clusterrole=stoppablecontainer-user", "--user=dev-" + ns.name)
+        for verb in ("get", "list", "watch", "create", "update", "patch", "delete"):
+            eventually(verb, lambda: may(verb, "stoppablecontainers") == "yes", 30)
+            expect(may(verb, "stoppablecontainerinstances") == ("yes" if verb in ("get", "list", "watch") else "no"), verb)
+        expect(may("get", "stoppablecontainers", "default") == "no", "it reaches into another namespace")
+    finally:
+        kubectl("delete", "-f", str(TOP / "deploy/samples/users.yaml"))
 
 
 @case
