@@ -4,7 +4,7 @@
 import subprocess
 import sys
 
-from harness import CLUSTER, WAIT, case, eventually, expect, kubectl, main, node, shell
+from harness import CLUSTER, WAIT, case, eventually, expect, kubectl, main, node, sc_manifest, shell
 
 # Writes for a while after TERM, so that a root taken away too early shows as an error in the file that leaves by the log.
 LAST_WORDS = ("trap 'for i in 1 2 3; do echo $i >> /last || echo LOST; cat /last || echo LOST; sleep 0.5; done; exit 0' TERM; "
@@ -96,6 +96,32 @@ def killed_pause_is_a_loss(ns):
     eventually("a new instance", lambda: (ns.get("stci/box", check=False) or {"metadata": {"uid": old}})["metadata"]["uid"] != old)
     ns.phase("box", "Running")
     expect(ns.exec("box", "ls", "/x", check=False).returncode != 0, "the old root was still there")
+
+
+@case
+def deadline_ends_the_run(ns):
+    """activeDeadlineSeconds: of each run; the root stays, and restartPolicy says whether there is another run."""
+    ns.apply(sc_manifest("again", shell(activeDeadlineSeconds=8)))
+    ns.start("box", shell(activeDeadlineSeconds=15, restartPolicy="Never"))
+    ns.sh("box", "echo kept > /mine")
+    ns.phase("box", "Failed")
+    eventually("its end", lambda: ns.get("stc/again")["status"].get("lastRun", {}).get("reason") == "DeadlineExceeded")
+    ns.phase("again", "Running")
+    expect("deadline" in ns.condition("box", "Ready")["message"], "why it ended: " + ns.story("box"))
+    expect(ns.get("pod/box-provider")["status"]["phase"] == "Running", "the provider has ended too")
+    ns.running("box", False)
+    ns.running("box", True)
+    expect(ns.sh("box", "cat /mine") == "kept", "another root")
+
+
+@case
+def readiness_gate(ns):
+    ns.apply(sc_manifest("box", shell(readinessGates=[{"conditionType": "sc.test/gate"}])))
+    ns.ready_message("box", "sc.test/gate")
+    ns.kubectl("patch", "pod", "box", "--subresource=status", "-p",
+               '{"status":{"conditions":[{"type":"sc.test/gate","status":"True"}]}}')
+    ns.phase("box", "Running")
+    eventually("Ready", lambda: ns.condition("box", "Ready")["status"] == "True")
 
 
 @case
