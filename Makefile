@@ -7,7 +7,7 @@
 #   make vm         quotas, and the tests that need root, under Debian 12's stock kernel in a virtual machine
 #   make lint       format, warnings, sizes, layers    make api e2e   tests on a real kube-apiserver, a real cluster
 #   make demo       the whole life of one SC, shown    make bench     figures against a plain pod
-#   make torture    the agent and the controller ended, and every call and allocation failed, at every step; TORTURE_SECONDS
+#   make torture    the agent ended, and every call and allocation failed, at every step; TORTURE_SECONDS
 #   make soak       starts, stops and crashes for SOAK_SECONDS: is anything lost, left, growing?
 #   make upgrade FROM=COMMIT: that commit's system, then this one, back, and again, under StoppableContainers
 #   make scale      SCALE (500) StoppableContainers on hollow nodes: what the controller needs
@@ -146,7 +146,7 @@ attack_bins := $(filter %/test_attack_walk %/test_attack_attach,$(priv_bins))
 attack: $(attack_bins) build/execwrap
 	$(Q)tools/run-tests priv $(B) $(attack_bins)
 
-# The programs of priv and api that take a sample there, at every step.
+# The programs of priv and unit that take a sample there, at every step.
 torture: export TORTURE_STEP ?= 1
 torture: export TORTURE_SECONDS ?= 3600
 torture: export SC_TEST_TIMEOUT ?= 7200

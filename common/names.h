@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every name that two programs, or a program and a manifest, must agree on. DESIGN.md sections 1 and 2.
+ * Every name that two programs, or a program and a manifest, must agree on.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The provider at a first start: see plan_provider.h and DESIGN.md, 3 and 10.
+ * The provider at a first start: see plan_provider.h.
  *
  * A provider that does not fit on the consumer's node within 30 s: that node is excluded (SCI status) and
  * both pods go; the next consumer is placed elsewhere. At most five nodes, or as many as there are

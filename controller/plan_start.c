@@ -21,7 +21,7 @@
 /* After that long in one piece an earlier failure is forgotten, as the kubelet does. */
 #define STABLE_RUN (600 * USEC_PER_SEC)
 /* The kubelet's first publish call ends after 100 s at the latest; a consumer that was placed this long
- * before its provider ran may be waiting out a back-off of up to 2 minutes (DESIGN.md, 10). */
+ * before its provider ran may be waiting out a back-off of up to 2 minutes. */
 #define BACKOFF_AGE (90 * USEC_PER_SEC)
 #define BACKOFF_PATIENCE (5 * USEC_PER_SEC)
 

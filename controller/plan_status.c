@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is written into the two status objects, and when (DESIGN.md, 9: a create in 8 writes, a stop or start
- * in 5, none while nothing changes).
+ * What is written into the two status objects, and when: a create takes 8 writes to all objects, a stop or
+ * a start 5, and none is made while nothing changes (the goals; test/bench counts).
  *
  *   on the way      (verdict.progress) is written only when it lasts: 2 s in the SC, 10 s in the SCI
  *   words only      same phase, same spec: at once the first time, then with a growing distance, so that a

@@ -22,7 +22,7 @@
 #define START_CPU "300m"
 #define FINAL_CPU "10m"
 #define DEFAULT_MEMORY "16Mi"
-/* The provider outlives its consumer when Kubernetes ends both at once (DESIGN.md, 1). */
+/* The provider outlives its consumer when Kubernetes ends both at once. */
 enum { EXTRA_GRACE = 10 };
 
 static const char *const annotations[][2] = {

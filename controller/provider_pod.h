@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The provider pod: one container for each of the template's, in the same image, running only `pause`. Its
- * writable layers are the preserved roots, so everything here makes it the last pod that a node gives up
- * (DESIGN.md, 10). PURE.
+ * writable layers are the preserved roots, so everything here makes it the last pod that a node gives up. PURE.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sc-node-agent: the node's part of StoppableContainer. DESIGN.md section 1; node-agent/README.md.
+ * sc-node-agent: the node's part of StoppableContainer. See node-agent/README.md.
  */
 #include <errno.h>
 #include <fcntl.h>

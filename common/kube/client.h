@@ -80,7 +80,8 @@ struct kube_request {
 
     /* KUBE_DELETE only */
     const char *uid; /* delete only the object of this uid, else -ESTALE; NULL: whatever has the name */
-    int64_t grace_seconds; /* 0: the object's own. Deletion without grace is not offered: see DESIGN.md, 10 */
+    int64_t grace_seconds; /* 0: the object's own. Deletion without grace is not offered: it frees the name while
+                            * processes may run on */
     const char *propagation; /* "Background", "Foreground", "Orphan"; NULL: the resource's default */
 
     usec_t timeout; /* 0: 15 s for KUBE_GET, else 40 s */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The messages on agent.sock: execwrap and pause (clients, in the user's containers) talk to the node agent
- * (server, one listening socket per volume). DESIGN.md sections 1 and 5.
+ * (server, one listening socket per volume).
  *
  * Linked into programs of a few KiB with musl, so this needs libc and common/names.h only, allocates nothing,
  * and keeps its caps here instead of in common/base/limits.h. Buffers belong to the caller.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Persistence Provider: every way in which a provider can lose its root on a node that goes on. Each ends the same: RootfsIntact
 False with a reason that is true, an event, the workload stopped, phase Failed, and nothing started on an empty root, until a person
-or onLoss says so. What takes the whole node is in test_small_node.py."""
+or onLoss says so. What takes the whole node is in test_nodes.py and test_pressure.py."""
 import io
 import json
 import subprocess
