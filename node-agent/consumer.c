@@ -198,7 +198,6 @@ static void on_attached(const struct attach_result *result, void *data)
                 "through a shell only",
                 sv->volume->pod_namespace, sv->volume->pod_name, s->container->name, LIMIT_COMMANDS);
     s->attaching = false;
-    peer_leave_namespace(s->peer);
     if (result->code == 0) {
         attach_succeeded(s, result->already);
     } else {
@@ -215,7 +214,10 @@ static bool is_elsewhere(const struct served *sv, const struct slot *own, const 
     for (size_t i = 0; i < sv->n_slots; i++) {
         const struct slot *s = &sv->slots[i];
 
-        if (s != own && s->peer && process_alive(&s->peer->init) && file_id_equal(&s->peer->ns.id, &ns->id))
+        struct file_id its;
+
+        if (s != own && s->peer && mntns_identify(&s->peer->init, &its, NULL) == 0 &&
+                file_id_equal(&its, &ns->id))
             return true;
     }
     return false;
@@ -349,9 +351,10 @@ void consumer_attach(struct visitor *v, struct slot *root)
         visitor_say(v, waits_for);
         return;
     }
-    r = attach_begin(s, image, v->peer, &err);
-    if (r < 0) {
-        peer_leave_namespace(s->peer);
+    r = peer_open_namespace(v->peer, &s->served->agent->machine, &err);
+    if (r == 0)
+        r = attach_begin(s, image, v->peer, &err);
+    peer_leave_namespace(v->peer);
+    if (r < 0)
         visitor_refuse(v, err_is_passing(r), err_text(&err));
-    }
 }

@@ -46,8 +46,21 @@ struct peer *peer_unref(struct peer *p)
 
 void peer_leave_namespace(struct peer *p)
 {
-    if (p)
-        mntns_close(&p->ns);
+    mntns_close(&p->ns);
+}
+
+int peer_open_namespace(struct peer *p, const struct machine *machine, struct err *err)
+{
+    struct file_id init_ns;
+    struct mntns_rules rules = {.expected = &init_ns};
+    int r = mntns_identify(&p->init, &init_ns, err);
+
+    peer_leave_namespace(p);
+    if (r == 0)
+        r = mntns_open(&p->process, machine, &rules, &p->ns, err);
+    if (r == 0 && !process_alive(&p->init))
+        r = err_say(err, ESRCH, "container %s has ended", p->container->container_name);
+    return r;
 }
 
 static struct peer *peer_new(void)
@@ -133,16 +146,12 @@ static int judge_container(const struct peer_check *check, const struct cri_cont
 /* Steps 4 to 6. */
 static int judge_namespace(struct peer *p, const struct machine *machine, struct err *err)
 {
-    struct file_id init_ns;
-    struct mntns_rules rules = {.expected = &init_ns};
     int r = pin_init(p->container, &p->init, err);
 
     if (r == 0)
-        r = mntns_identify(&p->init, &init_ns, err);
+        r = peer_open_namespace(p, machine, err);
     if (r == 0)
-        r = mntns_open(&p->process, machine, &rules, &p->ns, err);
-    if (r == 0 && !process_alive(&p->init))
-        r = err_say(err, ESRCH, "container %s has ended", p->container->container_name);
+        peer_leave_namespace(p);
     return r;
 }
 

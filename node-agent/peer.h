@@ -39,9 +39,11 @@ struct peer *peer_unref(struct peer *p); /* accepts NULL; returns NULL */
 DEFINE_CLEANUP_FUNC(struct peer *, peer_unref);
 #define _cleanup_peer_ _cleanup_(peer_unrefp)
 
-/* Nobody is to work in its namespace any more. An open one outlives its processes, and who closes it last unmounts all
- * that is mounted there, in his own time: so none is kept for longer than it is needed. The id stays. */
-void peer_leave_namespace(struct peer *p); /* accepts NULL */
+/* Step 5 once more, for who begins something in its namespace, and the end of that. An open one outlives its
+ * processes, and who closes it last unmounts all that is mounted there, in his own time: so it is open for no longer
+ * than it takes to hand it to a worker. ns.id is as of the last look. Errors are those of a check. */
+int peer_open_namespace(struct peer *p, const struct machine *machine, struct err *err) _must_check_;
+void peer_leave_namespace(struct peer *p);
 
 struct peer_check;
 

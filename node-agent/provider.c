@@ -160,7 +160,6 @@ static void on_exposed(int code, const char *text, void *data)
     const struct volume *v = sv->volume;
 
     s->container->root = code == 0 ? ROOT_EXPOSED : ROOT_NONE;
-    peer_leave_namespace(s->peer);
     if (code == 0 && v->lost[0]) {
         unexpose(s);
         s->container->root = ROOT_NONE;
@@ -174,7 +173,7 @@ static void on_exposed(int code, const char *text, void *data)
     unpublish_continue(sv);
 }
 
-static int expose(struct slot *s, const struct peer *peer, int dir, struct err *err)
+static int expose(struct slot *s, struct peer *peer, int dir, struct err *err)
 {
     struct agent *a = s->served->agent;
     const struct expose_request req = {
@@ -187,8 +186,11 @@ static int expose(struct slot *s, const struct peer *peer, int dir, struct err *
             .dir = dir,
             .name = SC_ROOTFS_DIR,
     };
-    int r = expose_start(a->workers, &req, on_exposed, s, err);
+    int r = peer_open_namespace(peer, &a->machine, err);
 
+    if (r == 0)
+        r = expose_start(a->workers, &req, on_exposed, s, err);
+    peer_leave_namespace(peer);
     if (r == 0)
         s->container->root = ROOT_EXPOSING;
     return r;
@@ -230,7 +232,6 @@ int provider_take(struct slot *s, struct peer *peer, struct err *err)
     /* In persistence Node the id is journaled before the image is judged: it says nothing of the answer. */
     if (there > 0 && adopting && !sv->volume->node) {
         s->container->root = ROOT_EXPOSED;
-        peer_leave_namespace(s->peer);
         log_info("pod %s/%s: the root of container %s is still exposed", sv->volume->pod_namespace,
                 sv->volume->pod_name, s->container->name);
         agent_touch(sv->instance);

@@ -73,7 +73,6 @@ static void fail(struct slot *s, int code, const char *text)
     char refusal[DECISION_TEXT_MAX];
 
     s->container->root = ROOT_NONE;
-    peer_leave_namespace(s->peer);
     (void)snprintf(
             refusal, sizeof(refusal), "%s%s%s", passing ? "" : reason_of(code), passing ? "" : ": ", text);
     visitor_refuse_name(sv, s->container->name, passing, refusal);
@@ -88,7 +87,6 @@ void provider_node_exposed(struct slot *s)
     struct slot *c = in->consumer ? served_slot(in->consumer, s->container->name) : NULL;
 
     s->busy_since = 0;
-    peer_leave_namespace(s->peer);
     /* Its container may have ended meanwhile: no consumer may start before there is another. */
     s->container->root = s->watch ? ROOT_EXPOSED : ROOT_NONE;
     if (c && in->consumer->volume->node)
@@ -213,7 +211,7 @@ static void on_looked(int code, const char *text, struct overlay_layers *layers,
     }
 }
 
-static int look(struct slot *s, const struct peer *peer, struct err *err)
+static int look(struct slot *s, struct peer *peer, struct err *err)
 {
     struct agent *a = s->served->agent;
     const struct overlay_look_request req = {
@@ -222,8 +220,11 @@ static int look(struct slot *s, const struct peer *peer, struct err *err)
             .machine = &a->machine,
             .ns = &peer->ns,
     };
-    int r = overlay_look_start(a->workers, &req, on_looked, s, err);
+    int r = peer_open_namespace(peer, &a->machine, err);
 
+    if (r == 0)
+        r = overlay_look_start(a->workers, &req, on_looked, s, err);
+    peer_leave_namespace(peer);
     if (r == 0)
         s->container->root = ROOT_EXPOSING;
     return r;

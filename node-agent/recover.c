@@ -68,7 +68,6 @@ static void found(struct slot *s, struct peer *peer)
 
     if (s->served->volume->role == VOLUME_CONSUMER) {
         s->peer = peer_ref(peer);
-        peer_leave_namespace(peer);
         if (s->served->volume->lost[0])
             consumer_kill(s->served);
     } else if (provider_take(s, peer, &err) < 0) {

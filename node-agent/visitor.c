@@ -140,7 +140,6 @@ static void settle_hello(struct visitor *v)
     switch (d.verdict) {
     case VERDICT_DONE:
         v->held = true;
-        peer_leave_namespace(v->peer);
         len = wire_encode_plain(frame, sizeof(frame), WIRE_HELD);
         conn_send(v->conn, frame, len > 0 ? (size_t)len : 0);
         return;

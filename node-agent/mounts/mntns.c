@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The judgement of a mount namespace. Everything compared is (device, inode): of nsfs for namespaces, which
- * the kernel does not use again while an fd of ours holds the namespace; of the file system for roots.
+ * the kernel does not use again while the namespace lives: what is compared is read anew each time; of the file system
+ * for roots.
  */
 #include "node-agent/mounts/mntns.h"
 

@@ -42,6 +42,21 @@ static int end(struct node *n, bool good)
     return tap_status();
 }
 
+/* Another provider, in another image: it is refused. */
+static bool refused(struct node *n)
+{
+    int r;
+
+    if (!tap_ok(node_through(n, NODE_YIELD) && node_through(n, NODE_NEXT), "another provider"))
+        return false;
+    n->runtime->changed = true;
+    node_before(n, NODE_NEXT_HELLO);
+    while ((r = node_ask_step(n, NODE_NEXT_HELLO)) == -EAGAIN)
+        (void)poll(NULL, 0, 10);
+    return tap_ok(r == -EPERM, "is refused: %s", n->runtime->text) &&
+           holds_none(n, NODE_POD_NEXT, "a provider that was refused");
+}
+
 static const struct life {
     const char *name;
     bool persistent, chroot;
@@ -70,6 +85,7 @@ static int play(const void *data)
                    "another agent") &&
            holds_none(&n, NODE_POD_PROVIDER, "a provider taken over") &&
            holds_none(&n, NODE_POD_CONSUMER, "a consumer taken over");
+    good = good && (!life->persistent || refused(&n));
     return end(&n, good);
 }
 
