@@ -91,7 +91,7 @@ static int count(struct slot *s, struct err *err)
     _cleanup_close_ int dir = rootdir_open(a->instances_fd, v->instance_uid, s->container->name);
     _cleanup_close_ int upper = dir < 0 ? dir : safe_open_child(dir, SC_UPPER_DIR, O_DIRECTORY);
     char target[NAME_MAX_USE];
-    const struct usage_request req = {.pod = v->pod_uid, .target = target, .dir = upper};
+    const struct usage_request req = {.pod = v->id, .target = target, .dir = upper};
     int r;
 
     if (!c || upper < 0)
