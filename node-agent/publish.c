@@ -140,7 +140,7 @@ static int has_nothing(const struct waiting *w)
 {
     int fd = w->agent->instances_fd, r;
 
-    if (instance_is_idle(&w->instance->i))
+    if (instance_is_idle(&w->instance->i) || w->instance->trash)
         return 0;
     r = rootdir_has_foreign(fd, w->volume->instance_uid, w->volume->instance_namespace);
     if (r != 0)
