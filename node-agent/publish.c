@@ -438,6 +438,8 @@ static void unpublish_unknown(struct agent *a, const struct csi_unpublish_reques
         r = err_say(&err, EINVAL, "the call does not name a pod's inline volume");
     else
         r = target_remove(&a->target, dir, &err);
+    for (int i = 0; i < 40 && r > 0; i++)
+        r = target_remove(&a->target, dir, &err);
     if (r > 0)
         r = err_say(&err, EAGAIN, "its directories are being removed");
     if (r == 0)

@@ -17,6 +17,7 @@
 #include <sys/un.h>
 
 #include "common/base/file.h"
+#include "common/base/random.h"
 #include "common/names.h"
 #include "common/wire/mark.h"
 #include "node-agent/mounts/safe_path.h"
@@ -346,11 +347,17 @@ int target_unmark(const struct target_sources *src, const char *dir, struct err 
 
 /* --- its end --------------------------------------------------------------------------------------------- */
 
-/* Directories that one call takes away: some hundredths of a second. */
-enum { SLICE = 1000 };
+/* Directories that one call moves or takes away: some milliseconds. */
+enum { SLICE = 250 };
 
-/* Moves the directories out of the directory name of top into top, and removes it. A file is not ours. */
-static int flatten(int top, const char *name, unsigned long *n, struct err *err)
+struct slice {
+    uint64_t next; /* the last number that was given out; begun where no earlier slice has been */
+    unsigned done;
+};
+
+/* Moves the directories out of the directory name of top into top, and removes it where all are out. A file is not
+ * ours. */
+static int flatten(int top, const char *name, struct slice *x, struct err *err)
 {
     _cleanup_close_ int child = safe_open_child(top, name, O_DIRECTORY);
     _cleanup_(closedirp) DIR *d = NULL;
@@ -365,22 +372,23 @@ static int flatten(int top, const char *name, unsigned long *n, struct err *err)
     while ((r = dir_next(d, &e)) > 0) {
         if (fstatat(child, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
             return err_set(err, ENOTEMPTY, "%s in %s was not put there by this agent", e->d_name, name);
-        if (*n > 2 * SLICE) /* it is very wide: the rest of it another time */
+        if (x->done > 2 * SLICE)
             return 0;
         do {
-            (void)snprintf(to, sizeof(to), ".flat.%lu", (*n)++);
+            (void)snprintf(to, sizeof(to), ".flat.%llx", (unsigned long long)++x->next);
             r = renameat2(child, e->d_name, top, to, RENAME_NOREPLACE) < 0 ? -errno : 0;
         } while (r == -EEXIST);
         if (r < 0)
             return err_set(err, r, "cannot move %s out of %s", e->d_name, name);
+        x->done++;
     }
     if (r < 0)
         return err_set(err, r, "cannot list %s", name);
     return unlinkat(top, name, AT_REMOVEDIR) < 0 ? err_set(err, errno, "cannot remove %s", name) : 0;
 }
 
-/* One pass over the directories in top. Returns how many there were. */
-static int flatten_pass(int top, unsigned long *n, struct err *err)
+/* One pass over the directories in top, or as much of it as there is time for. Returns whether there were any. */
+static int flatten_pass(int top, struct slice *x, struct err *err)
 {
     _cleanup_(closedirp) DIR *d = open_listing(top);
     struct dirent *e;
@@ -392,14 +400,14 @@ static int flatten_pass(int top, unsigned long *n, struct err *err)
         if (unlinkat(top, e->d_name, AT_REMOVEDIR) < 0) {
             if (errno == ENOTDIR)
                 continue;
-            r = errno == ENOTEMPTY ? flatten(top, e->d_name, n, err)
+            r = errno == ENOTEMPTY ? flatten(top, e->d_name, x, err)
                                    : err_set(err, errno, "cannot remove %s", e->d_name);
             if (r < 0)
                 return r;
         }
         found = 1;
-        if (++*n > SLICE)
-            break;
+        if (++x->done > SLICE)
+            return found;
     }
     return r < 0 ? err_set(err, r, "cannot list a volume's directory") : found;
 }
@@ -409,12 +417,12 @@ static int flatten_pass(int top, unsigned long *n, struct err *err)
  * more. */
 static int remove_subpaths(int top, struct err *err)
 {
-    unsigned long n = 0;
+    struct slice x = {.next = random_u64()};
     int r;
 
     do
-        r = flatten_pass(top, &n, err);
-    while (r > 0 && n <= SLICE);
+        r = flatten_pass(top, &x, err);
+    while (r > 0 && x.done <= SLICE);
     return r;
 }
 
