@@ -28,18 +28,24 @@ static const char *element_name(const struct json *element)
     return NULL;
 }
 
-static const struct json *same_element(const struct json *list, const struct json *wanted, size_t position)
+static bool has_name(const struct json *element, const char *name)
+{
+    const char *other = element_name(element);
+
+    return other && strcmp(other, name) == 0;
+}
+
+/* across: the element at the same place, where it is most often, also in a list of thousands. */
+static const struct json *same_element(
+        const struct json *list, const struct json *wanted, const struct json *across)
 {
     const char *name = json_is_object(wanted) ? element_name(wanted) : NULL;
 
-    if (!name)
-        return json_index(list, position);
-    json_for_each (element, list) {
-        const char *other = element_name(element);
-
-        if (other && strcmp(other, name) == 0)
+    if (!name || (across && has_name(across, name)))
+        return across;
+    json_for_each (element, list)
+        if (has_name(element, name))
             return element;
-    }
     return NULL;
 }
 
@@ -67,6 +73,7 @@ static void step(char ret[static PATH_MAX_BYTES], const char *path, const struct
 /* Recursion is as deep as the pod, which the JSON parser has capped. */
 static int compare(const struct json *sent, const struct json *made, const char *path, struct buf *b)
 {
+    const struct json *across = json_first(made);
     size_t i = 0;
     int r = 0;
 
@@ -74,8 +81,9 @@ static int compare(const struct json *sent, const struct json *made, const char 
         char deeper[PATH_MAX_BYTES];
         const char *key = json_key(value);
         const struct json *other =
-                json_is_object(sent) ? json_field(made, key) : same_element(made, value, i);
+                json_is_object(sent) ? json_field(made, key) : same_element(made, value, across);
 
+        across = across ? json_next(across) : NULL;
         step(deeper, path, value, i);
         i++;
         if (means_nothing(value) || strcmp(deeper, "spec.volumes[" SC_VOLUME_NAME "]") == 0)

@@ -173,20 +173,28 @@ static int merge_node_selector(struct json *spec, const struct pod_request *q)
     return bad;
 }
 
+/* A copy of what a template has, with ours over it; a template may have thousands, so not one after the other. */
+static struct json *merged(const struct json *theirs, const struct json *ours)
+{
+    _cleanup_json_ struct json *all = theirs ? json_copy(theirs) : json_new_object();
+    int bad = !all;
+
+    json_for_each (one, ours)
+        bad |= json_set(all, json_key(one), json_copy(one));
+    return bad ? NULL : take_ptr(all);
+}
+
 static int set_metadata(struct json *pod, const struct pod_request *q)
 {
     const struct template *t = q->template;
     struct json *metadata = json_field(pod, "metadata");
-    struct json *labels = json_field(metadata, "labels");
-    struct json *annotations = json_ensure_object(metadata, "annotations");
+    struct json *annotations;
     char generation[24];
     int bad = 0;
 
-    json_for_each (label, t->labels)
-        if (!json_field(labels, json_key(label)))
-            bad |= json_set(labels, json_key(label), json_copy(label));
-    json_for_each (note, t->annotations)
-        bad |= json_set(annotations, json_key(note), json_copy(note));
+    bad |= json_set(metadata, "labels", merged(t->labels, json_field(metadata, "labels")));
+    bad |= json_set(metadata, "annotations", merged(t->annotations, NULL));
+    annotations = json_field(metadata, "annotations");
     bad |= json_set_str(annotations, SC_ANNOTATION_TEMPLATE_HASH, t->hash);
     snprintf(generation, sizeof(generation), "%lld", (long long)json_int_or(q->sc, "metadata.generation", 0));
     bad |= json_set_str(annotations, SC_ANNOTATION_GENERATION, generation);

@@ -9,6 +9,7 @@
 
 /* Memory may be there again by then. */
 #define LOOK_AGAIN (1 * USEC_PER_SEC)
+#define TURN (100 * USEC_PER_MSEC)
 
 static void key_free(void *p)
 {
@@ -175,16 +176,19 @@ void manager_key_done(struct key *key, usec_t again_at)
     set_timer(m);
 }
 
+/* Not all keys in one turn: there may be a hundred thousand, of which some tenant's take long, and the lease is to be
+ * renewed meanwhile. */
 static void on_timer(struct loop_source *src _unused_, usec_t now, void *data)
 {
     struct manager *m = data;
-    const char *text;
+    usec_t end = usec_add(clock_monotonic(), TURN);
+    const char *text = "";
 
     if (m->leading && m->look_again_at && m->look_again_at <= now) {
         m->look_again_at = 0;
         manager_enqueue_all(m);
     }
-    while (m->leading && !m->stopping && (text = workqueue_take(m->queue, now))) {
+    while (m->leading && !m->stopping && clock_monotonic() < end && (text = workqueue_take(m->queue, now))) {
         struct key *key = map_get(m->keys, text);
 
         if (key)
