@@ -138,7 +138,8 @@ static void action_made(struct key *key, struct action *a, struct kube_result *r
 
     m->stats.actions[a->kind]++;
     memory_action_done(&key->memory, a->kind);
-    backoff_reset(&key->conflicts);
+    if (a->kind != ACT_EVENT) /* it never meets a conflict, and comes again with what does */
+        backoff_reset(&key->conflicts);
     if (a->uid[0])
         text_copy(key->memory.write_sent[a->kind], sizeof(key->memory.write_sent[a->kind]), a->uid);
     if (apply_answers_object(a->kind) && result->object)

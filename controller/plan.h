@@ -51,6 +51,8 @@ struct action {
     char namespace[LIMIT_NAMESPACE + 1];
     char name[LIMIT_NAME + 1];
     char uid[LIMIT_UID + 1]; /* deletions and releases: of the object that is meant */
+    char version
+            [32]; /* an instance's deletion: its resourceVersion as it was seen, since a root goes with it */
     int64_t grace_seconds; /* deletions: 0 is the pod's own */
     struct json *body; /* creations and patches; owned by the plan */
 };

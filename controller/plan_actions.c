@@ -97,6 +97,8 @@ static int add_delete(struct view *v, enum action_kind kind, const struct json *
     text_copy(a->namespace, sizeof(a->namespace), json_str_or(object, "metadata.namespace", ""));
     text_copy(a->name, sizeof(a->name), json_str_or(object, "metadata.name", ""));
     text_copy(a->uid, sizeof(a->uid), uid);
+    if (kind == ACT_SCI_DELETE)
+        text_copy(a->version, sizeof(a->version), json_str_or(object, "metadata.resourceVersion", ""));
     v->p->n++;
     return 0;
 }

@@ -107,10 +107,12 @@ static int delete_options(const struct kube_request *request, struct json **ret)
         r = json_set_int(options, "gracePeriodSeconds", request->grace_seconds);
     if (r >= 0)
         r = json_set_str(options, "propagationPolicy", request->propagation);
-    if (r >= 0 && request->uid) {
+    if (r >= 0 && (request->uid || request->version)) {
         struct json *preconditions = json_ensure_object(options, "preconditions");
 
         r = preconditions ? json_set_str(preconditions, "uid", request->uid) : -ENOMEM;
+        if (r >= 0)
+            r = json_set_str(preconditions, "resourceVersion", request->version);
     }
     if (r < 0)
         return r;

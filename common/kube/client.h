@@ -80,6 +80,7 @@ struct kube_request {
 
     /* KUBE_DELETE only */
     const char *uid; /* delete only the object of this uid, else -ESTALE; NULL: whatever has the name */
+    const char *version; /* and only as it is in this resourceVersion, else -ESTALE; NULL: in any */
     int64_t grace_seconds; /* 0: the object's own. Deletion without grace is not offered: it frees the name while
                             * processes may run on */
     const char *propagation; /* "Background", "Foreground", "Orphan"; NULL: the resource's default */

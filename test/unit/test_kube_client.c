@@ -185,6 +185,15 @@ Test(kube_client, delete)
     (void)run(&req);
     cr_assert_str_eq(got_body, "{\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\",\"gracePeriodSeconds\":30,"
                                "\"propagationPolicy\":\"Background\",\"preconditions\":{\"uid\":\"u-1\"}}");
+    req = (struct kube_request){.verb = KUBE_DELETE,
+            .resource = &kube_pods,
+            .namespace = "ns",
+            .name = "p",
+            .uid = "u-1",
+            .version = "7"};
+    (void)run(&req);
+    cr_assert_str_eq(got_body, "{\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\","
+                               "\"preconditions\":{\"uid\":\"u-1\",\"resourceVersion\":\"7\"}}");
 }
 
 Test(kube_client, requests_that_would_hit_something_else_are_refused)

@@ -305,6 +305,7 @@ static inline void apply(struct world *w, struct action *a)
         break;
     case ACT_SCI_DELETE:
         cr_assert_str_eq(a->uid, json_str(*object, "metadata.uid"));
+        cr_assert_str_eq(a->version, json_str(*object, "metadata.resourceVersion"));
         delete_object(w, object);
         break;
     case ACT_CONSUMER_DELETE:
