@@ -144,20 +144,43 @@ static void note_init_failure(const struct json *status, struct pod_facts *f)
         note_end(status, end, f);
 }
 
+/* What a webhook has put beside ours holds no root. */
+static bool is_a_strangers(const struct json *pod, const char *name)
+{
+    json_for_each (container, json_at(pod, "spec.containers")) {
+        if (strcmp(json_str_or(container, "name", ""), name) != 0)
+            continue;
+        json_for_each (mount, json_field(container, "volumeMounts"))
+            if (strcmp(json_str_or(mount, "name", ""), SC_VOLUME_NAME) == 0)
+                return false;
+        return true;
+    }
+    return false;
+}
+
 static void read_containers(const struct json *pod, struct pod_facts *f)
 {
     const struct json *statuses = json_at(pod, "status.containerStatuses");
-    size_t running = 0;
+    size_t running = 0, ended = 0;
+    bool init_runs = false;
 
-    json_for_each (status, statuses)
+    json_for_each (status, statuses) {
+        bool before = f->any_ended;
+
         read_container(status, f, &running);
+        ended += json_at(status, "state.terminated") != NULL;
+        if (is_a_strangers(pod, json_str_or(status, "name", "")))
+            f->any_ended = before;
+    }
     json_for_each (status, json_at(pod, "status.initContainerStatuses")) {
         note_waiting(status, f);
         note_init_failure(status, f);
         if (json_at(status, "state.running") || json_at(status, "state.terminated") ||
                 json_at(status, "lastState.terminated"))
             f->init_started = true;
+        init_runs = init_runs || json_at(status, "state.running");
     }
+    f->all_ended = ended > 0 && ended == json_len(json_at(pod, "spec.containers")) && !init_runs;
     f->all_running = running > 0 && running == json_len(json_at(pod, "spec.containers"));
     if (!f->all_running)
         f->all_running_since = 0;

@@ -25,7 +25,8 @@ struct pod_facts {
     bool started; /* a process of a container has run, now or before */
     bool init_started; /* the same of an init container */
     bool all_running; /* every container runs now */
-    bool any_ended; /* a container's process ended, now or before */
+    bool any_ended; /* a container's process ended, now or before; not of one that a webhook has added */
+    bool all_ended; /* all containers have; a kubelet before 1.27 leaves the phase of a pod that it ends at Running */
     bool by_system; /* ended by the kubelet or a controller, not by its own processes: evicted, rejected, ...
                      */
 

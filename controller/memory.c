@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "controller/template.h"
 #include "controller/text.h"
 
 /* A refusal is tried again for ever, since nothing tells when its cause goes. */
@@ -92,13 +93,16 @@ void memory_pod_removed(struct key_memory *m, bool is_provider, const struct jso
 {
     struct removed_pod *r = is_provider ? &m->provider : &m->consumer;
     struct pod_facts f;
+    bool ended;
 
     pod_facts_read(last, &f);
+    ended = f.terminal || (f.deleting && f.all_ended);
     *r = (struct removed_pod){
             .known = true,
-            .clean = !f.node[0] || (f.deleting && f.terminal),
-            .terminal = f.terminal || !f.node[0],
+            .clean = !f.node[0] || (f.deleting && ended),
+            .terminal = ended || !f.node[0],
             .started = f.started,
+            .grace = template_grace_of(json_int_or(last, "spec.terminationGracePeriodSeconds", 0)),
             .by_surprise = strcmp(m->write_sent[is_provider ? ACT_PROVIDER_DELETE : ACT_CONSUMER_DELETE],
                                    f.uid) != 0,
     };

@@ -61,6 +61,7 @@ struct removed_pod {
     bool by_surprise; /* we had not asked for it, and no plan has taken notice of it yet */
     char uid[LIMIT_UID + 1];
     char node[LIMIT_NAME + 1];
+    int64_t grace; /* seconds that its kubelet gives it, whatever the template says by now */
     struct last_run run;
 };
 
@@ -80,6 +81,7 @@ struct key_memory {
     struct removed_pod provider;
     bool unclean; /* some pod of the instance went without our knowing that its node is clean */
     usec_t missing_since; /* consumer gone and its processes not known to have ended */
+    bool missing_away; /* and its node was not Ready since: it may begin to end them only when it is again */
 
     struct retry retry[ACT_KINDS];
     /* deletions and releases: uid of the object for which it was done; nothing is done twice while the watch

@@ -85,10 +85,19 @@ static int forget_root(struct view *v)
 int plan_provider_rejected(struct view *v)
 {
     const struct pod_facts *p = &v->provider;
-    bool given_up = is_excluded(v, provider_node(v));
+    bool alone = !p->node[0] && !v->consumer.exists; /* it waits for the node of a consumer that is gone */
+    bool given_up = is_excluded(v, provider_node(v)) || (p->exists && alone && !v->on_node);
     int r;
 
-    if (!plan_root_unused(v) || !p->exists || !(p->terminal || p->any_ended || p->deleting || given_up))
+    if (!plan_root_unused(v))
+        return 0;
+    if (!p->exists && v->root_id[0]) {
+        r = forget_root(v);
+        if (r == 0 && v->consumer.exists && !v->consumer.node[0] && !v->consumer.deleting)
+            r = plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer); /* it is pinned to that node */
+        return r < 0 ? r : 1;
+    }
+    if (!p->exists || !(p->terminal || p->any_ended || p->deleting || given_up))
         return 0;
     if (v->root_id[0]) {
         r = forget_root(v);

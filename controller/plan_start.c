@@ -175,7 +175,7 @@ static int create_consumer(struct view *v)
             .sci = v->o->sci,
             .template = &v->template,
             .node = v->node[0] ? v->node : NULL,
-            .excluded = json_at(v->o->sci, "status.excludedNodes"),
+            .excluded = v->node[0] ? NULL : json_at(v->o->sci, "status.excludedNodes"),
             .provider = v->provider.started ? v->o->provider : NULL,
     };
     struct json *pod;
@@ -222,13 +222,13 @@ static int start_without_consumer(struct view *v)
     return create_consumer(v);
 }
 
-/* The consumer ended. Its own end counts where the template's restartPolicy says so; an end by the system, or
- * of a pod that is to run always, is made good. */
+/* The consumer ended. Its own end counts where the template's restartPolicy says so, also when the system then comes and
+ * evicts what is left of it; an end by the system, or of a pod that is to run always, is made good. */
 static int after_end(struct view *v)
 {
     const struct pod_facts *c = &v->consumer;
     const char *policy = json_str_or(v->o->consumer, "spec.restartPolicy", "Always");
-    bool again = c->by_system || strcmp(policy, "Always") == 0;
+    bool again = strcmp(policy, "Always") == 0 || (c->by_system && !has_finished(v));
     const char *reason = c->reason[0] ? c->reason : c->exit_reason;
 
     if (!again) {

@@ -17,6 +17,7 @@
 
 #define SC_PATIENCE (2 * USEC_PER_SEC)
 #define SCI_PATIENCE (10 * USEC_PER_SEC)
+#define NOTES_FORGOTTEN (600 * USEC_PER_SEC) /* after that long without a change, one is news again */
 
 static int64_t generation(const struct view *v)
 {
@@ -196,6 +197,8 @@ static bool sc_status_is_due(struct view *v, const struct json *old, const struc
 
     if (v->verdict.progress && !held_long_enough(v, &m->sc_hold, SC_PATIENCE))
         return false;
+    if (m->note_at && v->o->now > usec_add(m->note_at, NOTES_FORGOTTEN))
+        backoff_reset(&m->notes);
     if (!words_only) {
         backoff_reset(&m->notes);
         m->note_at = 0;

@@ -38,13 +38,16 @@ static bool processes_may_run(const struct view *v)
 /* Returns true when the consumer's processes have ended for certain, or by all that can be known. */
 static bool vanished_is_over(struct view *v)
 {
-    usec_t grace = (usec_t)template_grace(&v->template) * USEC_PER_SEC;
+    int64_t seconds = template_grace(&v->template);
+    usec_t grace = (usec_t)(v->m->consumer.grace > seconds ? v->m->consumer.grace : seconds) * USEC_PER_SEC;
     const char *name = plan_last_node(v);
     usec_t due;
     enum node_state node;
 
-    if (!v->m->missing_since)
+    if (!v->m->missing_since) {
         v->m->missing_since = v->o->now;
+        v->m->missing_away = false;
+    }
     due = usec_add(usec_add(v->m->missing_since, grace), VANISHED_EXTRA);
     verdict_phase(v, SC_PHASE_STOPPING, SC_PHASE_STOPPING, false);
     opine(&v->verdict.ready, "False", "Stopping",
@@ -60,6 +63,7 @@ static bool vanished_is_over(struct view *v)
         return false;
     }
     if (node == NODE_NOT_READY) {
+        v->m->missing_away = true;
         opine(&v->verdict.ready, "False", "NodeNotResponding",
                 "pod %s vanished, and node %s is not Ready: its processes may still run there. Once the node "
                 "is back, deleted, or tainted node.kubernetes.io/out-of-service, this goes on by itself",
@@ -68,6 +72,12 @@ static bool vanished_is_over(struct view *v)
         return false;
     }
     backoff_reset(&v->m->node_backoff);
+    if (node == NODE_READY && v->m->missing_away) {
+        v->m->missing_away = false;
+        v->m->missing_since = v->o->now;
+        plan_requeue(v, usec_add(usec_add(v->o->now, grace), VANISHED_EXTRA));
+        return false;
+    }
     v->m->consumer.terminal = true;
     return true;
 }

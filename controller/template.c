@@ -196,7 +196,10 @@ int template_container_names(const struct template *t, bool read_only_only, stru
 
 int64_t template_grace(const struct template *t)
 {
-    int64_t seconds = json_int_or(t->spec, "terminationGracePeriodSeconds", 30);
+    return template_grace_of(json_int_or(t->spec, "terminationGracePeriodSeconds", 30));
+}
 
+int64_t template_grace_of(int64_t seconds)
+{
     return seconds < 0 ? 1 : seconds > GRACE_MAX ? GRACE_MAX : seconds;
 }

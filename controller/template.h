@@ -50,6 +50,7 @@ int template_container_names(const struct template *t, bool read_only_only, stru
 
 /* terminationGracePeriodSeconds, the API's default of 30 where it is absent. */
 int64_t template_grace(const struct template *t);
+int64_t template_grace_of(int64_t seconds); /* the same, of a pod's terminationGracePeriodSeconds */
 
 /* Is `word` one of the comma-separated words of `list`? */
 bool template_listed(const char *list, const char *word);
