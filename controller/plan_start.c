@@ -236,6 +236,12 @@ static int after_end(struct view *v)
 
         verdict_phase(v, phase, SC_PHASE_STOPPED, false);
         v->verdict.problem = !c->succeeded;
+        /* Its activeDeadlineSeconds: how its containers ended says nothing. */
+        if (c->reason[0] && !c->by_system) {
+            opine(&v->verdict.ready, "False", RUN_FAILED, "the run was ended: %s%s%s", c->reason,
+                    c->message[0] ? ": " : "", c->message);
+            return 0;
+        }
         opine(&v->verdict.ready, "False", c->succeeded ? RUN_COMPLETED : RUN_FAILED,
                 "container %s ended with exit code %d%s%s", c->exit_container, c->exit_code,
                 c->exit_message[0] ? ": " : "", c->exit_message);

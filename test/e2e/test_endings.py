@@ -107,7 +107,7 @@ def deadline_ends_the_run(ns):
     ns.phase("box", "Failed")
     eventually("its end", lambda: ns.get("stc/again")["status"].get("lastRun", {}).get("reason") == "DeadlineExceeded")
     ns.phase("again", "Running")
-    expect("deadline" in ns.condition("box", "Ready")["message"], "why it ended: " + ns.story("box"))
+    expect("DeadlineExceeded" in ns.condition("box", "Ready")["message"], "why it ended: " + ns.story("box"))
     expect(ns.get("pod/box-provider")["status"]["phase"] == "Running", "the provider has ended too")
     ns.running("box", False)
     ns.running("box", True)

@@ -68,6 +68,24 @@ Test(plan_rare, run_that_is_evicted_is_repeated)
     world_free(&w);
 }
 
+Test(plan_rare, run_that_meets_its_deadline_says_so)
+{
+    struct world w;
+
+    world_init(&w, "{'running':true,'template':{'spec':{'image':'x','restartPolicy':'Never'}}}");
+    world_run(&w);
+    pod_ends(&w, w.consumer, 0);
+    pod_status(&w, w.consumer, "{'phase':'Failed','reason':'DeadlineExceeded','message':'too long'}");
+    world_settle(&w);
+    cr_assert_str_eq(phase(&w), "Failed");
+    cr_assert_str_eq(
+            condition_text(w.sc, "Ready", "message"), "the run was ended: DeadlineExceeded: too long");
+    pod_gone(&w, &w.consumer, true);
+    world_wait(&w, 60 * USEC_PER_SEC);
+    cr_assert_null(w.consumer);
+    world_free(&w);
+}
+
 /* Before anything has run there: both pods go, or the provider waits for a place beside a consumer that goes. */
 Test(plan_rare, first_start_is_not_tied_to_a_node_that_is_gone)
 {
