@@ -188,6 +188,7 @@ static void on_timer(struct loop_source *src _unused_, usec_t now, void *data)
         m->look_again_at = 0;
         manager_enqueue_all(m);
     }
+    workqueue_due(m->queue, now);
     while (m->leading && !m->stopping && clock_monotonic() < end && (text = workqueue_take(m->queue, now))) {
         struct key *key = map_get(m->keys, text);
 

@@ -114,6 +114,19 @@ int workqueue_add_at(struct workqueue *q, const char *key, usec_t at)
     return 0;
 }
 
+void workqueue_due(struct workqueue *q, usec_t now)
+{
+    list_for_each (l, &q->later) {
+        struct item *item = list_entry(l, struct item, link);
+
+        if (item->at > now)
+            continue;
+        item->ready = true;
+        item->later = false;
+        place(q, item);
+    }
+}
+
 static struct item *first_due(struct workqueue *q, usec_t now)
 {
     if (!list_empty(&q->ready))

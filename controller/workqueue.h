@@ -24,6 +24,10 @@ struct workqueue *workqueue_free(struct workqueue *q); /* accepts NULL, returns 
 int workqueue_add(struct workqueue *q, const char *key);
 int workqueue_add_at(struct workqueue *q, const char *key, usec_t at);
 
+/* What was to come at a time that is over stands in line from now on, behind what stands there: it has its turn also
+ * where the line never gets empty. */
+void workqueue_due(struct workqueue *q, usec_t now);
+
 /* The next key that is due, or NULL. It is being processed from then on. The string lives until
  * workqueue_done. */
 const char *workqueue_take(struct workqueue *q, usec_t now);

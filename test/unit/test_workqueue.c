@@ -78,3 +78,23 @@ Test(workqueue, later_while_processed_waits_for_done_and_its_time)
     cr_assert_str_eq(workqueue_take(q, 20), "a");
     workqueue_free(q);
 }
+
+/* Also where what is added in between is never all taken. */
+Test(workqueue, what_is_due_has_its_turn_in_a_line_that_never_ends)
+{
+    struct workqueue *q = workqueue_new();
+
+    workqueue_add_at(q, "later", 10);
+    workqueue_add_at(q, "much later", 100);
+    workqueue_add(q, "a");
+    workqueue_add(q, "b");
+    workqueue_due(q, 20);
+    workqueue_add(q, "c");
+    cr_assert_str_eq(workqueue_take(q, 20), "a");
+    cr_assert_str_eq(workqueue_take(q, 20), "b");
+    cr_assert_str_eq(workqueue_take(q, 20), "later");
+    cr_assert_str_eq(workqueue_take(q, 20), "c");
+    cr_assert_null(workqueue_take(q, 20));
+    cr_assert_eq(workqueue_next_at(q), 100);
+    workqueue_free(q);
+}
