@@ -377,7 +377,7 @@ static int check_room(const struct workers *ws, const struct worker_job *job, st
             return err_say(
                     err, EBUSY, "an earlier worker for this container has not ended yet (%s)", w->what);
         alive++;
-        of_pod += w->done && strcmp(w->pod, job->pod) == 0;
+        of_pod += !w->stuck && strcmp(w->pod, job->pod) == 0; /* those have a cap of their own */
         stuck += w->stuck;
         stuck_of_pod += w->stuck && strcmp(w->pod, job->pod) == 0;
     }
