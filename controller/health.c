@@ -9,7 +9,12 @@
 #include <microhttpd.h>
 #include <string.h>
 
-enum { MAX_CONNECTIONS = 64, MAX_CONNECTIONS_IP = 8, CONNECTION_TIMEOUT_SECONDS = 10 };
+enum {
+    MAX_CONNECTIONS = 512,
+    MAX_CONNECTIONS_IP = 8,
+    CONNECTION_BYTES = 4096,
+    CONNECTION_TIMEOUT_SECONDS = 10
+};
 
 struct health {
     struct MHD_Daemon *daemon;
@@ -111,6 +116,7 @@ static int start(struct health *h, uint16_t port, struct err *err)
     const struct MHD_OptionItem options[] = {
             {MHD_OPTION_CONNECTION_LIMIT, MAX_CONNECTIONS, NULL},
             {MHD_OPTION_PER_IP_CONNECTION_LIMIT, MAX_CONNECTIONS_IP, NULL},
+            {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, NULL},
             {MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_SECONDS, NULL},
             {MHD_OPTION_LISTENING_ADDRESS_REUSE, 1, NULL},
             {MHD_OPTION_END, 0, NULL},
