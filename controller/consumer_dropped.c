@@ -20,7 +20,7 @@ enum { PATH_MAX_BYTES = 512 };
 
 static const char *element_name(const struct json *element)
 {
-    static const char *const keys[] = {"name", "mountPath", "devicePath", "topologyKey"};
+    static const char *const keys[] = {"mountPath", "devicePath", "name", "topologyKey"};
 
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
         if (json_string(json_field(element, keys[i])))

@@ -144,33 +144,58 @@ static void note_init_failure(const struct json *status, struct pod_facts *f)
         note_end(status, end, f);
 }
 
-/* What a webhook has put beside ours holds no root. */
-static bool is_a_strangers(const struct json *pod, const char *name)
+static bool has_our_volume(const struct json *container)
 {
-    json_for_each (container, json_at(pod, "spec.containers")) {
-        if (strcmp(json_str_or(container, "name", ""), name) != 0)
-            continue;
-        json_for_each (mount, json_field(container, "volumeMounts"))
-            if (strcmp(json_str_or(mount, "name", ""), SC_VOLUME_NAME) == 0)
-                return false;
-        return true;
-    }
+    json_for_each (mount, json_field(container, "volumeMounts"))
+        if (strcmp(json_str_or(mount, "name", ""), SC_VOLUME_NAME) == 0)
+            return true;
     return false;
+}
+
+/* How many containers of the pod are ours: those with our volume, and not what a webhook has put beside them. */
+static size_t count_ours(const struct json *pod)
+{
+    size_t n = 0;
+
+    json_for_each (container, json_at(pod, "spec.containers"))
+        n += has_our_volume(container);
+    return n;
+}
+
+static bool is_ours(const struct json *pod, const char *name)
+{
+    json_for_each (container, json_at(pod, "spec.containers"))
+        if (strcmp(json_str_or(container, "name", ""), name) == 0)
+            return has_our_volume(container);
+    return false;
+}
+
+/* Of a stranger only its words and its exit are of interest, to who asks why a pod does not run. */
+static void read_stranger(const struct json *status, struct pod_facts *f)
+{
+    struct pod_facts its = *f;
+    size_t running = 0;
+
+    read_container(status, &its, &running);
+    its.started = f->started;
+    its.any_ended = f->any_ended;
+    its.first_started_at = f->first_started_at;
+    its.all_running_since = f->all_running_since;
+    *f = its;
 }
 
 static void read_containers(const struct json *pod, struct pod_facts *f)
 {
     const struct json *statuses = json_at(pod, "status.containerStatuses");
-    size_t running = 0, ended = 0;
+    size_t all = json_len(json_at(pod, "spec.containers")), ours = count_ours(pod), running = 0, ended = 0;
     bool init_runs = false;
 
     json_for_each (status, statuses) {
-        bool before = f->any_ended;
-
-        read_container(status, f, &running);
+        if (ours == 0 || is_ours(pod, json_str_or(status, "name", "")))
+            read_container(status, f, &running);
+        else
+            read_stranger(status, f);
         ended += json_at(status, "state.terminated") != NULL;
-        if (is_a_strangers(pod, json_str_or(status, "name", "")))
-            f->any_ended = before;
     }
     json_for_each (status, json_at(pod, "status.initContainerStatuses")) {
         note_waiting(status, f);
@@ -180,8 +205,8 @@ static void read_containers(const struct json *pod, struct pod_facts *f)
             f->init_started = true;
         init_runs = init_runs || json_at(status, "state.running");
     }
-    f->all_ended = ended > 0 && ended == json_len(json_at(pod, "spec.containers")) && !init_runs;
-    f->all_running = running > 0 && running == json_len(json_at(pod, "spec.containers"));
+    f->all_ended = ended > 0 && ended == all && !init_runs;
+    f->all_running = running > 0 && running == (ours > 0 ? ours : all);
     if (!f->all_running)
         f->all_running_since = 0;
 }

@@ -102,7 +102,7 @@ void memory_pod_removed(struct key_memory *m, bool is_provider, const struct jso
             .clean = !f.node[0] || (f.deleting && ended),
             .terminal = ended || !f.node[0],
             .started = f.started,
-            .grace = template_grace_of(json_int_or(last, "spec.terminationGracePeriodSeconds", 0)),
+            .grace = template_grace_of(json_int_or(last, "spec.terminationGracePeriodSeconds", 30)),
             .by_surprise = strcmp(m->write_sent[is_provider ? ACT_PROVIDER_DELETE : ACT_CONSUMER_DELETE],
                                    f.uid) != 0,
     };

@@ -82,25 +82,34 @@ static int forget_root(struct view *v)
     return 0;
 }
 
+/* A consumer that waits for the node of a root that never was goes first: nothing else unties it from there. */
+static int untie(struct view *v)
+{
+    const struct pod_facts *c = &v->consumer;
+
+    if (!c->exists || c->node[0])
+        return forget_root(v);
+    verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PENDING, true);
+    opine(&v->verdict.ready, "False", "Starting",
+            "a consumer pod that waits for a node without a root is made again");
+    return c->deleting ? 0 : plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);
+}
+
 int plan_provider_rejected(struct view *v)
 {
     const struct pod_facts *p = &v->provider;
-    bool alone = !p->node[0] && !v->consumer.exists; /* it waits for the node of a consumer that is gone */
-    bool given_up = is_excluded(v, provider_node(v)) || (p->exists && alone && !v->on_node);
+    bool excluded = is_excluded(v, provider_node(v));
+    /* it waits for the node of a consumer that is gone */
+    bool alone = p->exists && !p->node[0] && !v->consumer.exists && !v->on_node;
+    bool given_up = excluded || alone;
+    bool gone = !p->exists && v->root_id[0];
     int r;
 
-    if (!plan_root_unused(v))
-        return 0;
-    if (!p->exists && v->root_id[0]) {
-        r = forget_root(v);
-        if (r == 0 && v->consumer.exists && !v->consumer.node[0] && !v->consumer.deleting)
-            r = plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer); /* it is pinned to that node */
-        return r < 0 ? r : 1;
-    }
-    if (!p->exists || !(p->terminal || p->any_ended || p->deleting || given_up))
+    if (!plan_root_unused(v) ||
+            !(gone || (p->exists && (p->terminal || p->any_ended || p->deleting || given_up))))
         return 0;
     if (v->root_id[0]) {
-        r = forget_root(v);
+        r = untie(v);
         return r < 0 ? r : 1;
     }
     verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PENDING, true);
@@ -114,7 +123,9 @@ int plan_provider_rejected(struct view *v)
         opine(&v->verdict.ready, "False", "Starting", "pod %s is being removed", provider_name(v));
     }
     if (!p->deleting && strcmp(v->m->write_sent[ACT_PROVIDER_DELETE], p->uid) != 0)
-        v->m->again_at = given_up ? 0 : usec_add(v->o->now, backoff_next(&v->m->again));
+        v->m->again_at = excluded ? 0
+                         : alone  ? v->m->again_at
+                                  : usec_add(v->o->now, backoff_next(&v->m->again));
     r = p->deleting ? 0 : plan_delete_pod(v, ACT_PROVIDER_DELETE, v->o->provider);
     if (r == 0 && given_up && v->consumer.exists && !v->consumer.deleting)
         r = plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);

@@ -38,8 +38,8 @@ static bool processes_may_run(const struct view *v)
 /* Returns true when the consumer's processes have ended for certain, or by all that can be known. */
 static bool vanished_is_over(struct view *v)
 {
-    int64_t seconds = template_grace(&v->template);
-    usec_t grace = (usec_t)(v->m->consumer.grace > seconds ? v->m->consumer.grace : seconds) * USEC_PER_SEC;
+    const struct removed_pod *gone = &v->m->consumer;
+    usec_t grace = (usec_t)(gone->known ? gone->grace : template_grace(&v->template)) * USEC_PER_SEC;
     const char *name = plan_last_node(v);
     usec_t due;
     enum node_state node;

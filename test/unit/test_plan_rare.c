@@ -110,6 +110,30 @@ Test(plan_rare, first_start_is_not_tied_to_a_node_that_is_gone)
     }
 }
 
+/* The provider is seen going, beside a consumer that waits for its node. */
+Test(plan_rare, consumer_is_untied_from_a_node_whose_provider_goes)
+{
+    struct world w;
+
+    world_init(&w, PROVIDER);
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    pod_placed(&w, w.provider, "node-a");
+    world_settle(&w);
+    pod_gone(&w, &w.consumer, true);
+    world_wait(&w, 5 * USEC_PER_SEC);
+    cr_assert(pod_says(w.consumer, "node-a"));
+    unplaced(&w, w.consumer);
+    world_settle(&w);
+    delete_pod(&w, &w.provider);
+    world_settle(&w);
+    pod_finishes(&w, &w.provider);
+    world_wait(&w, 10 * USEC_PER_SEC);
+    cr_assert(!pod_says(w.consumer, "node-a"), "it can start on that node only");
+    world_free(&w);
+}
+
 /* It was given up as one without room, and the provider came to run there all the same. */
 Test(plan_rare, node_of_the_root_is_not_excluded)
 {
@@ -142,6 +166,26 @@ Test(plan_rare, end_of_a_container_that_a_webhook_added_is_no_loss)
     world_settle(&w);
     expect_condition(&w, "RootfsIntact", "True", "Intact");
     cr_assert_not_null(w.consumer);
+    world_free(&w);
+}
+
+Test(plan_rare, container_that_a_webhook_added_is_no_root)
+{
+    struct world w;
+
+    world_init(&w, PROVIDER);
+    world_settle(&w);
+    pod_placed(&w, w.consumer, "node-a");
+    world_settle(&w);
+    pod_placed(&w, w.provider, "node-a");
+    json_append(json_at(w.provider, "spec.containers"), lit("{'name':'mesh'}"));
+    pod_status(&w, w.provider,
+            "{'phase':'Pending','containerStatuses':[{'name':'main','state':{'waiting':{'reason':'"
+            "ErrImagePull'}}},"
+            "{'name':'mesh','state':{'running':{}}}]}");
+    world_wait(&w, 10 * USEC_PER_SEC);
+    cr_assert_str_neq(condition_text(w.sc, "RootfsIntact", "status"), "True");
+    cr_assert_null(strstr(w.events, "Created"), "%s", w.events);
     world_free(&w);
 }
 
