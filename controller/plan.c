@@ -160,12 +160,14 @@ static int choose(struct view *v)
     return with_instance(v);
 }
 
-/* A pod has no node, and the scheduler finds none. */
+/* A pod has no node, and the scheduler finds none; or the one of a first start is about to be made for its node again. */
 static bool waits_for_node(const struct view *v)
 {
     const struct pod_facts *c = &v->consumer, *p = &v->provider;
+    bool again = !c->exists && v->node[0] && plan_root_unused(v);
 
-    return (c->exists && !c->node[0] && c->unschedulable) || (p->exists && !p->node[0] && p->unschedulable);
+    return again || (c->exists && !c->node[0] && c->unschedulable) ||
+           (p->exists && !p->node[0] && p->unschedulable);
 }
 
 int plan_make(

@@ -184,6 +184,13 @@ void plan_look_at_node_again(struct view *v)
     plan_requeue(v, usec_add(v->o->now, backoff_next(&v->m->node_backoff)));
 }
 
+usec_t plan_node_given_up_at(struct view *v)
+{
+    if (!v->m->node_gone_since)
+        v->m->node_gone_since = v->o->now;
+    return usec_add(v->m->node_gone_since, PLAN_NODE_GONE_PATIENCE);
+}
+
 enum node_state plan_node_state(struct view *v, const char *node, usec_t max_age)
 {
     if (v->m->node != NODE_UNKNOWN && v->o->now - v->m->node_at <= max_age)

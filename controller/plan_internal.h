@@ -138,6 +138,8 @@ bool plan_namespace_terminating(struct view *v);
 /* The node's state, or NODE_UNKNOWN after having asked. max_age: what was learned longer ago is asked again.
  */
 enum node_state plan_node_state(struct view *v, const char *node, usec_t max_age);
+/* When a node that is gone will have been so for long enough. An answer of before a pod waited counts from now on. */
+usec_t plan_node_given_up_at(struct view *v);
 /* A pod waits for that node, which is there. No event may tell when it is gone, or tainted: the scheduler's words for a taint
  * name none. */
 void plan_look_at_node_again(struct view *v);

@@ -86,7 +86,7 @@ static enum root_state judge_node(struct view *v, struct opinion *why)
         plan_look_at_node_again(v);
         return ROOT_INTACT;
     }
-    due = usec_add(v->m->node_gone_since, PLAN_NODE_GONE_PATIENCE);
+    due = plan_node_given_up_at(v);
     if (v->o->now < due) {
         plan_requeue(v, due);
         return ROOT_INTACT;

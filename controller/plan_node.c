@@ -145,7 +145,7 @@ static bool node_is_given_up(const struct view *v)
     bool waits = (p->exists && !p->node[0] && p->unschedulable) || start_waits_for_node(v);
 
     return gives_up(v) && waits && v->m->node == NODE_GONE &&
-           v->o->now - v->m->node_at <= PLAN_NODE_ANSWER_AGE &&
+           v->o->now - v->m->node_at <= PLAN_NODE_ANSWER_AGE && v->m->node_gone_since &&
            v->o->now >= usec_add(v->m->node_gone_since, PLAN_NODE_GONE_PATIENCE);
 }
 
@@ -348,7 +348,7 @@ static int replace(struct view *v)
 
 static void tell_node_gone(struct view *v)
 {
-    usec_t due = usec_add(v->m->node_gone_since, PLAN_NODE_GONE_PATIENCE);
+    usec_t due = plan_node_given_up_at(v);
     char text[VERDICT_TEXT_MAX];
 
     snprintf(text, sizeof(text),

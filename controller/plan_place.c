@@ -69,7 +69,9 @@ int plan_unplaced(struct view *v)
         return 0;
     v->verdict.progress = false;
     v->verdict.problem = true;
-    if (v->node[0])
+    if (v->node[0] && plan_root_unused(v))
+        (void)buf_printf(&where, " waits for node %s, where its first start began", v->node);
+    else if (v->node[0])
         (void)buf_printf(&where, " can run on node %s only, which has its root filesystem", v->node);
     else if (json_len(excluded) > 0)
         (void)add_excluded(excluded, &where);

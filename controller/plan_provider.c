@@ -8,6 +8,7 @@
  */
 #include "controller/plan_provider.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "common/names.h"
@@ -82,13 +83,49 @@ static int forget_root(struct view *v)
     return 0;
 }
 
-/* A consumer that waits for the node of a root that never was goes first: nothing else unties it from there. */
-static int untie(struct view *v)
+static int exclude_node(struct view *v)
+{
+    struct json *list = json_ensure_array(v->sci_status, "excludedNodes");
+
+    if (json_append_str(list, provider_node(v)) < 0)
+        return -ENOMEM;
+    return forget_root(v);
+}
+
+/* A first start is tied to the node that its consumer was placed on. Whether that has been gone for so long that
+ * nothing will ever have run there: 1, 0, or -EAGAIN: the API server is to be asked. */
+static int tied_to_a_lost_node(struct view *v)
+{
+    const struct pod_facts *c = &v->consumer;
+    enum node_state node;
+    usec_t due;
+
+    if (!v->node[0] || (c->exists && (c->node[0] || !c->unschedulable)))
+        return 0;
+    node = plan_node_state(v, v->node, PLAN_NODE_ANSWER_AGE);
+    if (node == NODE_UNKNOWN) {
+        v->no_status = true;
+        return -EAGAIN;
+    }
+    if (node != NODE_GONE) {
+        if (c->exists)
+            plan_look_at_node_again(v);
+        return 0;
+    }
+    due = plan_node_given_up_at(v);
+    if (v->o->now < due)
+        plan_requeue(v, due);
+    return v->o->now >= due;
+}
+
+/* Of a root that never was, on such a node or where the provider goes: the status forgets it. A consumer that waits for that
+ * node goes first, since nothing else unties it from there. */
+static int untie(struct view *v, bool lost)
 {
     const struct pod_facts *c = &v->consumer;
 
     if (!c->exists || c->node[0])
-        return forget_root(v);
+        return lost && v->provider.exists ? exclude_node(v) : forget_root(v);
     verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PENDING, true);
     opine(&v->verdict.ready, "False", "Starting",
             "a consumer pod that waits for a node without a root is made again");
@@ -103,13 +140,17 @@ int plan_provider_rejected(struct view *v)
     bool alone = p->exists && !p->node[0] && !v->consumer.exists && !v->on_node;
     bool given_up = excluded || alone;
     bool gone = !p->exists && v->root_id[0];
-    int r;
+    int lost, r;
 
-    if (!plan_root_unused(v) ||
-            !(gone || (p->exists && (p->terminal || p->any_ended || p->deleting || given_up))))
+    if (!plan_root_unused(v))
         return 0;
-    if (v->root_id[0]) {
-        r = untie(v);
+    lost = tied_to_a_lost_node(v);
+    if (lost < 0)
+        return 1;
+    if (!lost && !gone && !(p->exists && (p->terminal || p->any_ended || p->deleting || given_up)))
+        return 0;
+    if (v->root_id[0] || lost) {
+        r = untie(v, lost);
         return r < 0 ? r : 1;
     }
     verdict_phase(v, SC_PHASE_PENDING, SC_PHASE_PENDING, true);
@@ -130,15 +171,6 @@ int plan_provider_rejected(struct view *v)
     if (r == 0 && given_up && v->consumer.exists && !v->consumer.deleting)
         r = plan_delete_pod(v, ACT_CONSUMER_DELETE, v->o->consumer);
     return r < 0 ? r : 1;
-}
-
-static int exclude_node(struct view *v)
-{
-    struct json *list = json_ensure_array(v->sci_status, "excludedNodes");
-
-    if (json_append_str(list, provider_node(v)) < 0)
-        return -ENOMEM;
-    return forget_root(v);
 }
 
 /* The provider waits for the scheduler. */

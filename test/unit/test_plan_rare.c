@@ -4,6 +4,7 @@
  * that never came.
  */
 #include "common/base/limits.h"
+#include "controller/affinity.h"
 #include "test/unit/world_node.h"
 
 #define PROVIDER "{'running':true,'template':{'spec':{'image':'x'}}}"
@@ -131,6 +132,68 @@ Test(plan_rare, consumer_is_untied_from_a_node_whose_provider_goes)
     pod_finishes(&w, &w.provider);
     world_wait(&w, 10 * USEC_PER_SEC);
     cr_assert(!pod_says(w.consumer, "node-a"), "it can start on that node only");
+    world_free(&w);
+}
+
+/* A first start that got as far as its provider: the consumer has gone since, and waits for the node again. */
+static void begin_on_lost_node(struct world *w, const char *spec, bool refused, bool placed)
+{
+    world_init(w, spec);
+    w->refuse = refused ? ACT_PROVIDER_CREATE : ACT_KINDS;
+    w->refusal = "exceeded quota";
+    world_settle(w);
+    pod_placed(w, w->consumer, "node-a");
+    world_settle(w);
+    cr_assert(refused || w->provider);
+    if (placed)
+        pod_placed(w, w->provider, "node-a");
+    world_settle(w);
+    w->refuse = ACT_KINDS;
+    w->node = NODE_GONE;
+    pod_gone(w, &w->consumer, true);
+    world_wait(w, 5 * USEC_PER_SEC);
+    if (w->consumer)
+        unplaced(w, w->consumer);
+}
+
+Test(plan_rare, first_start_gives_a_lost_node_up_after_a_minute)
+{
+    static const struct {
+        const char *spec;
+        bool refused, placed;
+    } cases[] = {{BOX, true, false}, {BOX, false, false}, {BOX, false, true}, {PROVIDER, false, true}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct world w;
+
+        begin_on_lost_node(&w, cases[i].spec, cases[i].refused, cases[i].placed);
+        world_wait(&w, 120 * USEC_PER_SEC);
+        if (w.provider && json_str(w.provider, "metadata.deletionTimestamp"))
+            pod_finishes(&w, &w.provider);
+        world_wait(&w, 120 * USEC_PER_SEC);
+        cr_assert_not_null(w.consumer, "%zu", i);
+        cr_assert_str_eq(
+                affinity_pinned_node(w.consumer) ? affinity_pinned_node(w.consumer) : "", "", "%zu", i);
+        cr_assert_null(w.provider, "%zu: the provider stays on that node", i);
+        cr_assert_str_neq(
+                condition_text(w.sc, "RootfsIntact", "status"), "False", "%zu: a loss of nothing", i);
+        pod_placed(&w, w.consumer, "node-b");
+        world_settle(&w);
+        cr_assert(pod_says(w.provider, "node-b"), "%zu", i);
+        world_free(&w);
+    }
+}
+
+Test(plan_rare, first_start_waits_for_a_node_that_is_there)
+{
+    struct world w;
+
+    begin_on_lost_node(&w, PROVIDER, false, true);
+    w.node = NODE_NOT_READY;
+    world_wait(&w, 600 * USEC_PER_SEC);
+    cr_assert(pod_says(w.consumer, "node-a"));
+    cr_assert(strstr(condition_text(w.sc, "Ready", "message"), "first start"), "%s",
+            condition_text(w.sc, "Ready", "message"));
     world_free(&w);
 }
 
