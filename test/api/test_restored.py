@@ -94,6 +94,8 @@ def all_begin_anew():
     lost = world.box("lost")
     lost.make()
     lost.wait("Running")
+    # Who watches nothing at the moment has seen no version that is newer than the backup's next ones.
+    eventually("both to see it", lambda: all(replica.metrics().get("sc_controller_keys", 0) >= 2 for replica in world.replicas), 120)
 
     with_etcd_stopped(["rm", "-rf", "/var/lib/etcd/member"], ["cp", "-a", BACKUP, "/var/lib/etcd/member"])
     restart_the_others()
