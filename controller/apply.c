@@ -39,7 +39,7 @@ struct kube_request apply_request(const struct action *a)
             .subresource = how[a->kind].subresource,
             .body = a->body,
             .uid = delete ? a->uid : NULL,
-            .version = delete &&a->version[0] ? a->version : NULL,
+            .version = a->version[0] ? a->version : NULL,
             .grace_seconds = a->grace_seconds,
             .propagation = a->kind == ACT_SCI_DELETE ? "Background" : NULL,
     };

@@ -182,7 +182,7 @@ static void on_timer(struct loop_source *src _unused_, usec_t now, void *data)
 {
     struct manager *m = data;
     usec_t end = usec_add(clock_monotonic(), TURN);
-    const char *text = "";
+    const char *text;
 
     if (m->leading && m->look_again_at && m->look_again_at <= now) {
         m->look_again_at = 0;

@@ -12,9 +12,9 @@ enum {
     /* json */
     LIMIT_JSON_DEPTH = 64, /* a pod template is about 15 deep */
     LIMIT_JSON_NUMBER = 63, /* bytes of one number: cJSON's own buffer */
-    LIMIT_JSON_NODES =
-            1024 * 1024, /* values of one document, each about 80 bytes of memory; no object that etcd takes
-                                    * has more, and of a list smaller pages are asked for */
+    /* Values of one document, each about 80 bytes of memory. No object that etcd takes has more, and of a list smaller
+     * pages are asked for. */
+    LIMIT_JSON_NODES = 1024 * 1024,
 
     /* names: Kubernetes object names are DNS subdomains of at most 253 bytes, namespaces labels of 63 */
     LIMIT_NAME = 253,
