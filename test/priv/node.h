@@ -18,6 +18,7 @@
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/base/loop.h"
+#include "common/hash/sha256.h"
 #include "common/names.h"
 #include "common/rpc/client.h"
 #include "common/rpc/server.h"
@@ -249,6 +250,12 @@ static int node_wait(const struct node *n, int fd, short events)
     return p[0].revents ? 0 : -ECONNRESET;
 }
 
+_unused_ static void node_print_log(void)
+{
+    (void)fflush(stdout);
+    must(system("tail -n 40 " NODE_LOG " | sed 's/^/# /'") == 0);
+}
+
 /* The agent listens for the kubelet. */
 static int node_wait_start(struct node *n)
 {
@@ -376,6 +383,17 @@ static int node_unpublish(struct node *n, enum node_pod pod)
     pb_put_string(&b, 1, node_pods[pod].volume);
     pb_put_string(&b, 2, node_target(pod));
     return node_csi(n, "/csi.v1.Node/NodeUnpublishVolume", &b);
+}
+
+/* The id of a pod's volume, as the kubelet makes it. */
+_unused_ static void node_volume_id(const char *pod_uid, char ret[80])
+{
+    const char *text = at("%s" SC_VOLUME_NAME, pod_uid);
+    uint8_t digest[SHA256_SIZE];
+
+    must(sha256(text, strlen(text), digest) == 0);
+    (void)snprintf(ret, 80, "csi-");
+    sha256_hex(digest, SHA256_SIZE, ret + 4);
 }
 
 /* --- the containers -------------------------------------------------------------------------------------- */

@@ -117,9 +117,3 @@ _unused_ static int node_count_fds(pid_t pid)
         (void)closedir(d);
     return n;
 }
-
-_unused_ static void node_print_log(void)
-{
-    (void)fflush(stdout);
-    must(system("tail -n 40 " NODE_LOG " | sed 's/^/# /'") == 0);
-}

@@ -125,6 +125,15 @@ _unused_ static void node_kill_agent(struct node *n)
     node_reap(n);
 }
 
+/* The end of a play, with the agent's words where it was not good: what main returns. */
+_unused_ static int node_end(struct node *n, bool good)
+{
+    if (!good)
+        node_print_log();
+    node_kill_agent(n);
+    return tap_status();
+}
+
 /* What kubelet and runtime have done before the agent is asked. */
 _unused_ static void node_before(struct node *n, enum node_step step)
 {

@@ -3,7 +3,6 @@
  * More publish calls at once than the agent keeps waiting: the rest is refused in words, and has its turn when some
  * of them are given up.
  */
-#include "common/hash/sha256.h"
 #include "test/priv/node_look.h"
 #include "test/priv/node_steps.h"
 #include "test/priv/tap.h"
@@ -33,14 +32,11 @@ static void ask(struct crowd *c)
     struct node_pod_facts facts = node_pods[NODE_POD_CONSUMER];
     struct rpc_unary_spec call = {
             .method = NODE_PUBLISH, .timeout = 60 * USEC_PER_SEC, .fn = on_answer, .user = c};
-    char uid[64], volume[80] = "csi-", hashed[128];
-    uint8_t digest[SHA256_SIZE];
+    char uid[64], volume[80];
     struct err err = ERR_INIT;
 
     (void)snprintf(uid, sizeof(uid), "0f0f0f0f-1111-4222-8333-%012zx", c->n);
-    (void)snprintf(hashed, sizeof(hashed), "%s" SC_VOLUME_NAME, uid);
-    must(sha256(hashed, strlen(hashed), digest) == 0);
-    sha256_hex(digest, sizeof(digest), volume + 4);
+    node_volume_id(uid, volume);
     facts.uid = uid;
     facts.volume = volume;
     node_put_publish(&c->node, NODE_POD_CONSUMER, &facts, &b);
@@ -92,10 +88,7 @@ static int crowd(const void *data _unused_)
     good = good && tap_ok(answers(&c) == 1, "where some have given up, another waits");
     for (size_t i = 0; i < CLIENTS; i++)
         c.clients[i] = rpc_client_free(c.clients[i]);
-    if (!good)
-        node_print_log();
-    node_kill_agent(&c.node);
-    return tap_status();
+    return node_end(&c.node, good);
 }
 
 int main(void)

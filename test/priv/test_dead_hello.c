@@ -7,14 +7,6 @@
 #include "test/priv/node_steps.h"
 #include "test/priv/tap.h"
 
-static int end(struct node *n, bool good)
-{
-    if (!good)
-        node_print_log();
-    node_kill_agent(n);
-    return tap_status();
-}
-
 /* The hello, without waiting for the answer. */
 static void say_hello(const struct node *n)
 {
@@ -60,7 +52,7 @@ static int dead(const void *data _unused_)
                           node_through(&n, NODE_NEXT),
             "a consumer on its root, and another provider's pod");
     if (!good)
-        return end(&n, good);
+        return node_end(&n, good);
     n.runtime->asked = false;
     n.runtime->slow = true;
     node_before(&n, NODE_NEXT_HELLO);
@@ -73,12 +65,12 @@ static int dead(const void *data _unused_)
     for (int i = 0; i < 20 && good; i++)
         good = node_settle(&n) == 0;
     after = log_size();
-    good = tap_ok(good && after - before < 20000, "and does nothing for who has ended (%ld bytes of log)",
+    good = tap_ok(good && after - before < 2000, "and does nothing for who has ended (%ld bytes of log)",
                    after - before) &&
            good;
     good = good && tap_ok(node_through(&n, NODE_NEXT_HELLO), "the pod's next container holds the root: %s",
                            n.runtime->text);
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 int main(void)

@@ -2,7 +2,6 @@
 /*
  * Pods of another namespace that name an instance's uid: they keep no root from being reclaimed, and get none.
  */
-#include "common/hash/sha256.h"
 #include "test/priv/node_look.h"
 #include "test/priv/node_steps.h"
 #include "test/priv/tap.h"
@@ -16,14 +15,11 @@
 static void make_foreign(struct node_pod_facts *f, char volume[80])
 {
     static const char uid[] = "0f0f0f0f-1111-4222-8333-44444444444f";
-    uint8_t digest[SHA256_SIZE];
 
     *f = node_pods[NODE_POD_PROVIDER];
     f->ns = "other";
     f->uid = uid;
-    must(sha256(at("%s" SC_VOLUME_NAME, uid), strlen(uid) + strlen(SC_VOLUME_NAME), digest) == 0);
-    (void)snprintf(volume, 80, "csi-");
-    sha256_hex(digest, SHA256_SIZE, volume + 4);
+    node_volume_id(uid, volume);
     f->volume = volume;
 }
 
@@ -34,14 +30,6 @@ static int publish_foreign(struct node *n, const struct node_pod_facts *f)
     must(system(at("mkdir -p $(dirname %s)", node_target_of(f->uid))) == 0);
     node_put_publish(n, NODE_POD_PROVIDER, f, &b);
     return node_csi(n, NODE_PUBLISH, &b);
-}
-
-static int end(struct node *n, bool good)
-{
-    if (!good)
-        node_print_log();
-    node_kill_agent(n);
-    return tap_status();
 }
 
 /* A kept root at rest, and the foreign pod's volume. */
@@ -69,7 +57,7 @@ static int reclaimed_beside_it(const void *data _unused_)
            tap_ok(node_through(&n, NODE_RECLAIM) && access(KEPT, F_OK) < 0,
                    "a reclaim removes the root all the same: %s", n.runtime->text) &&
            tap_ok(access(node_target_of(foreign.uid), F_OK) == 0, "and leaves the other pod's volume");
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 /* The trash cannot be emptied: something is mounted in it. */
@@ -93,7 +81,7 @@ static int reclaimed_in_two_calls(const void *data _unused_)
     good = good &&
            tap_ok(node_repeat_step(&n, NODE_RECLAIM) == 0 && system("ls -d " TRASH "/* 2>/dev/null") != 0,
                    "and is done when that is gone: %s", n.runtime->text);
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 int main(void)

@@ -205,14 +205,6 @@ static bool begin(struct node *n, bool chroot)
     return good;
 }
 
-static int end(struct node *n, bool good)
-{
-    if (!good)
-        node_print_log();
-    node_kill_agent(n);
-    return tap_status();
-}
-
 /* Another pod, whose container has started. */
 static bool next_consumer(struct node *n)
 {
@@ -249,7 +241,7 @@ static int among_forkers(const void *data _unused_)
            good;
     good = tap_ok(hooked == TURNS, "the hook finds what it is to be (%d of %d did)", hooked, TURNS) && good;
     good = tap_ok(lost == 0, "who is forked on the way to a hook is in the root (%d were not)", lost) && good;
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 /* The kubelet has ended just before it. */
@@ -261,7 +253,7 @@ static int no_hook(const void *data _unused_)
     good = good && tap_ok(ask(&n) == 0, "a container without a hook waits") &&
            tap_ok(wait_on(&n, NO_HOOK_AFTER) == 0 && system("grep -q 'has not come in time' " NODE_LOG) == 0,
                    "and has its root in the end, with a warning");
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 static int kubelet_again(const void *data _unused_)
@@ -272,7 +264,7 @@ static int kubelet_again(const void *data _unused_)
     good = good && tap_ok(ask(&n) == 0, "a container waits") &&
            tap_ok(node_publish(&n, NODE_POD_CONSUMER) == 0 && wait_on(&n, 10000) == 0,
                    "a kubelet that was started again sends no hook: it has its root");
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 static bool another_agent(struct node *n)
@@ -292,7 +284,7 @@ static int another(const void *data _unused_)
     good = good && another_agent(&n) &&
            tap_ok(node_ask_step(&n, NODE_ATTACH) == 0, "what has its root waits for no hook: %s",
                    n.runtime->text);
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 /* As after an agent's end, where both come again in any order. */
@@ -306,11 +298,11 @@ static int hook_first(const void *data _unused_)
            tap_ok(node_ask_step(&n, NODE_ATTACH) == 0, "which has its root: %s", n.runtime->text) &&
            tap_ok(end_hook(pid) == 0, "and so has the hook");
     if (!good)
-        return end(&n, good);
+        return node_end(&n, good);
     pid = another_agent(&n) ? start_hook(&n) : 0;
     good = tap_ok(hook_ends(pid, ALONE) && end_hook(pid) == 0,
             "what is executed after the attach waits for nobody");
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 /* Its first process was told by an agent before. */
@@ -323,7 +315,7 @@ static int hook_alone(const void *data _unused_)
            tap_ok(hook(&n) == 0 && system("grep -q 'has not come in time' " NODE_LOG) == 0,
                    "a hook alone goes on in the end") &&
            tap_ok(node_ask_step(&n, NODE_ATTACH) == 0, "and so does the first process: %s", n.runtime->text);
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 static int chrooted(const void *data _unused_)
@@ -333,7 +325,7 @@ static int chrooted(const void *data _unused_)
 
     good = good && tap_ok(node_ask_step(&n, NODE_ATTACH) == 0,
                            "in attach mode Chroot nothing is waited for: %s", n.runtime->text);
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 /* Waits for most of its time: beside the others. */

@@ -34,14 +34,6 @@ static bool goes(struct node *n)
            tap_ok(node_through(n, NODE_LEAVE_PROVIDER), "as the provider's does then");
 }
 
-static int end(struct node *n, bool good)
-{
-    if (!good)
-        node_print_log();
-    node_kill_agent(n);
-    return tap_status();
-}
-
 static int while_it_runs(const void *data _unused_)
 {
     struct node n;
@@ -51,7 +43,7 @@ static int while_it_runs(const void *data _unused_)
         node_kill_agent(&n);
     good = good && next_agent(&n) &&
            tap_ok(is_kept(&n), "it stays with the next agent too: %s", n.runtime->text) && goes(&n);
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 static int ended_unseen(const void *data _unused_)
@@ -63,7 +55,7 @@ static int ended_unseen(const void *data _unused_)
         node_kill_agent(&n);
         node_end_box(&n, NODE_POD_CONSUMER);
     }
-    return end(&n, good && next_agent(&n) && goes(&n));
+    return node_end(&n, good && next_agent(&n) && goes(&n));
 }
 
 enum { LEAVE_LIVES = 100 }; /* more than there are calls after the root was swapped */
@@ -118,7 +110,7 @@ static int while_it_attaches(const void *data)
             "%s at any of the last %lu of %lu calls of the attach, the volume of a container on the root "
             "stays",
             kind->name, lives, calls);
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 static const struct torture_kind kinds[] = {

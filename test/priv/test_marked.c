@@ -145,10 +145,7 @@ static int play(const void *data)
         node_end_box(&n, NODE_POD_CONSUMER);
     good = good && fresh(&n, "a hook in the container that was started again") &&
            attached(&n, "a hook in that container") && ends(&n);
-    if (!good)
-        node_print_log();
-    node_kill_agent(&n);
-    return tap_status();
+    return node_end(&n, good);
 }
 
 /* In persistence Node the provider may be gone, and the consumer's own image is the one that would be asked for. */
@@ -167,10 +164,7 @@ static int without_images(const void *data _unused_)
     good = good &&
            tap_ok(node_ask_step(&n, NODE_AGAIN) == 0,
                    "what is executed in it is answered though the runtime has no image: %s", n.runtime->text);
-    if (!good)
-        node_print_log();
-    node_kill_agent(&n);
-    return tap_status();
+    return node_end(&n, good);
 }
 
 int main(void)

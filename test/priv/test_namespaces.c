@@ -34,14 +34,6 @@ static bool holds_none(struct node *n, enum node_pod pod, const char *when)
     return tap_ok(held == 0, "%s: the agent does not hold its namespace (%d)", when, held);
 }
 
-static int end(struct node *n, bool good)
-{
-    if (!good)
-        node_print_log();
-    node_kill_agent(n);
-    return tap_status();
-}
-
 /* Another provider, in another image: it is refused. */
 static bool refused(struct node *n)
 {
@@ -86,7 +78,7 @@ static int play(const void *data)
            holds_none(&n, NODE_POD_PROVIDER, "a provider taken over") &&
            holds_none(&n, NODE_POD_CONSUMER, "a consumer taken over");
     good = good && (!life->persistent || refused(&n));
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 int main(void)

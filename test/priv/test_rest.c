@@ -26,14 +26,6 @@ static bool provided(struct node *n)
            through(n, NODE_HELLO);
 }
 
-static int end(struct node *n, bool good)
-{
-    if (!good)
-        node_print_log();
-    node_kill_agent(n);
-    return tap_status();
-}
-
 static int ask_step(struct node *n, int step)
 {
     return node_ask_step(n, step) < 0;
@@ -90,7 +82,7 @@ static int goes(struct node *n, bool ready, enum node_step step, bool others)
     pid_t asker;
 
     if (!ready)
-        return end(n, false);
+        return node_end(n, false);
     node_before(n, step);
     asker = held(&t, n, ask_step, step);
     good = served_meanwhile(&t, n);
@@ -103,7 +95,7 @@ static int goes(struct node *n, bool ready, enum node_step step, bool others)
     trace_release(&t);
     good = tap_ok(ends(asker), "then it is") && good;
     node_after(n, step);
-    return end(n, good && through(n, NODE_NEXT) && is_had_at_once(n));
+    return node_end(n, good && through(n, NODE_NEXT) && is_had_at_once(n));
 }
 
 static int with_its_provider(const void *data _unused_)
@@ -132,7 +124,7 @@ static int at_the_start(const void *data _unused_)
     pid_t asker;
 
     if (!good)
-        return end(&n, false);
+        return node_end(&n, false);
     node_kill_agent(&n);
     node_end_box(&n, NODE_POD_PROVIDER);
     must(system("rm " NODE_STATE "/" SC_VOLUMES_DIR "/*.json && rm -r " NODE_KUBELET "/pods/*") == 0);
@@ -142,7 +134,7 @@ static int at_the_start(const void *data _unused_)
     good = tap_ok(ends(asker), "the agent starts, and another provider waits: %s", n.runtime->text) &&
            served_meanwhile(&t, &n);
     trace_release(&t);
-    return end(&n, good && through(&n, NODE_NEXT) && is_had_at_once(&n));
+    return node_end(&n, good && through(&n, NODE_NEXT) && is_had_at_once(&n));
 }
 
 static int without_a_worker(const void *data _unused_)
@@ -153,11 +145,11 @@ static int without_a_worker(const void *data _unused_)
     int r;
 
     if (!good)
-        return end(&n, false);
+        return node_end(&n, false);
     node_before(&n, NODE_YIELD);
     r = trace_run(&t, &n, trace_ask(&t, &n, ask_step, NODE_YIELD));
-    return end(&n, tap_ok(t.done && r == 0 && kept_mounts() == 0,
-                           "without a worker it rests all the same: %s", n.runtime->text));
+    return node_end(&n, tap_ok(t.done && r == 0 && kept_mounts() == 0,
+                                "without a worker it rests all the same: %s", n.runtime->text));
 }
 
 /* A reclaim pod's volume is on no root: it goes whatever becomes of another's. */
@@ -173,12 +165,12 @@ static int beside_a_reclaim(const void *data _unused_)
     good = tap_ok(node_start_agent(&n) == 0, "an agent") && through(&n, NODE_RECLAIM) &&
            through(&n, NODE_PROVIDER) && through(&n, NODE_HELLO);
     if (!good)
-        return end(&n, false);
+        return node_end(&n, false);
     node_before(&n, NODE_YIELD);
     asker = held(&t, &n, ask_step, NODE_YIELD);
     good = served_meanwhile(&t, &n) && through(&n, NODE_LEAVE_RECLAIM);
     trace_release(&t);
-    return end(&n, tap_ok(ends(asker), "and the provider's volume goes") && good);
+    return node_end(&n, tap_ok(ends(asker), "and the provider's volume goes") && good);
 }
 
 int main(void)

@@ -34,14 +34,6 @@ static bool goes_on(struct node *n)
                    "nothing is left of it");
 }
 
-static int end(struct node *n, bool good)
-{
-    if (!good)
-        node_print_log();
-    node_kill_agent(n);
-    return tap_status();
-}
-
 /* It is the root of a pod that runs. */
 static int hidden(const void *data _unused_)
 {
@@ -57,7 +49,7 @@ static int hidden(const void *data _unused_)
         must(umount2(target, 0) == 0);
         good = tap_ok(node_start_agent(&n) == 0, "the next one can") && goes_on(&n);
     }
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 /* As an agent does that knows no such version. */
@@ -69,7 +61,7 @@ static int set_aside(const void *data _unused_)
     must(!good || system("mkdir -p " VOLUMES "/bad && mv " VOLUMES "/*.json " VOLUMES "/bad") == 0);
     good = good && tap_ok(node_start_agent(&n) == 0, "an agent that can read what was set aside") &&
            goes_on(&n);
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 /* --- a want that passes ---------------------------------------------------------------------------------- */
@@ -139,7 +131,7 @@ static int in_want(const void *data)
     }
     if (good && !w->persistent)
         good = tap_ok(node_start_agent(&n) == 0, "an agent") && goes_on(&n);
-    return end(&n, good);
+    return node_end(&n, good);
 }
 
 int main(void)

@@ -84,10 +84,7 @@ static int play(const void *data _unused_)
                        "then the volume is gone") &&
                good;
     }
-    if (!good)
-        node_print_log();
-    node_kill_agent(&n);
-    return tap_status();
+    return node_end(&n, good);
 }
 
 int main(void)

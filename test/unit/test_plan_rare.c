@@ -8,6 +8,7 @@
 #include "test/unit/world_node.h"
 
 #define PROVIDER "{'running':true,'template':{'spec':{'image':'x'}}}"
+#define ONCE "{'running':true,'template':{'spec':{'image':'x','restartPolicy':'Never'}}}"
 
 static bool pod_says(const struct json *pod, const char *word)
 {
@@ -33,12 +34,21 @@ static void set_ready(struct world *w, bool ready)
                   : "{'type':'Ready','status':'False','reason':'ContainersNotReady','message':'m'}");
 }
 
+/* Its consumer has a place, and its provider was made. */
+static void first_start(struct world *w, const char *spec)
+{
+    world_init(w, spec);
+    world_settle(w);
+    pod_placed(w, w->consumer, "node-a");
+    world_settle(w);
+}
+
 /* The node is drained, or the node controller comes, when it is over. */
 Test(plan_rare, run_that_has_ended_is_not_repeated_for_an_eviction)
 {
     struct world w;
 
-    world_init(&w, "{'running':true,'template':{'spec':{'image':'x','restartPolicy':'Never'}}}");
+    world_init(&w, ONCE);
     world_run(&w);
     pod_ends(&w, w.consumer, 0);
     world_settle(&w);
@@ -58,7 +68,7 @@ Test(plan_rare, run_that_is_evicted_is_repeated)
 {
     struct world w;
 
-    world_init(&w, "{'running':true,'template':{'spec':{'image':'x','restartPolicy':'Never'}}}");
+    world_init(&w, ONCE);
     world_run(&w);
     pod_condition(&w, w.consumer, "{'type':'DisruptionTarget','status':'True'}");
     pod_ends(&w, w.consumer, 137);
@@ -73,7 +83,7 @@ Test(plan_rare, run_that_meets_its_deadline_says_so)
 {
     struct world w;
 
-    world_init(&w, "{'running':true,'template':{'spec':{'image':'x','restartPolicy':'Never'}}}");
+    world_init(&w, ONCE);
     world_run(&w);
     pod_ends(&w, w.consumer, 0);
     pod_status(&w, w.consumer, "{'phase':'Failed','reason':'DeadlineExceeded','message':'too long'}");
@@ -93,10 +103,7 @@ Test(plan_rare, first_start_is_not_tied_to_a_node_that_is_gone)
     for (int provider_placed = 0; provider_placed < 2; provider_placed++) {
         struct world w;
 
-        world_init(&w, PROVIDER);
-        world_settle(&w);
-        pod_placed(&w, w.consumer, "node-a");
-        world_settle(&w);
+        first_start(&w, PROVIDER);
         cr_assert(pod_says(w.provider, "node-a"));
         if (provider_placed)
             pod_placed(&w, w.provider, "node-a");
@@ -116,10 +123,7 @@ Test(plan_rare, consumer_is_untied_from_a_node_whose_provider_goes)
 {
     struct world w;
 
-    world_init(&w, PROVIDER);
-    world_settle(&w);
-    pod_placed(&w, w.consumer, "node-a");
-    world_settle(&w);
+    first_start(&w, PROVIDER);
     pod_placed(&w, w.provider, "node-a");
     world_settle(&w);
     pod_gone(&w, &w.consumer, true);
@@ -236,10 +240,7 @@ Test(plan_rare, container_that_a_webhook_added_is_no_root)
 {
     struct world w;
 
-    world_init(&w, PROVIDER);
-    world_settle(&w);
-    pod_placed(&w, w.consumer, "node-a");
-    world_settle(&w);
+    first_start(&w, PROVIDER);
     pod_placed(&w, w.provider, "node-a");
     json_append(json_at(w.provider, "spec.containers"), lit("{'name':'mesh'}"));
     pod_status(&w, w.provider,
